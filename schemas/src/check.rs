@@ -67,7 +67,11 @@ impl ReasonCode {
 
     /// Checks `text`.
     pub fn new(text: &str) -> Result<Self, ReasonCodeError> {
-        if Self::is_valid(text) { Ok(Self(std::borrow::Cow::Owned(text.to_owned()))) } else { Err(ReasonCodeError) }
+        if Self::is_valid(text) {
+            Ok(Self(std::borrow::Cow::Owned(text.to_owned())))
+        } else {
+            Err(ReasonCodeError)
+        }
     }
 
     /// The code's characters.

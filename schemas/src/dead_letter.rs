@@ -71,7 +71,10 @@ impl fmt::Display for Cause {
 impl FromStr for Cause {
     type Err = DeadLetterError;
     fn from_str(text: &str) -> Result<Self, DeadLetterError> {
-        Self::ALL.into_iter().find(|cause| cause.as_str() == text).ok_or(DeadLetterError { header: "dl_cause" })
+        Self::ALL
+            .into_iter()
+            .find(|cause| cause.as_str() == text)
+            .ok_or(DeadLetterError { header: "dl_cause" })
     }
 }
 
@@ -139,15 +142,14 @@ impl DeadLetter {
     }
 
     /// Reads the headers back; others are skipped, the last of a name counts.
-    pub fn from_headers<'a>(headers: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Result<Self, DeadLetterError> {
+    pub fn from_headers<'a>(
+        headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+    ) -> Result<Self, DeadLetterError> {
         let headers: Vec<(&str, &[u8])> = headers.into_iter().collect();
         let text = |header: &'static str| {
             let value = headers.iter().rev().find(|(key, _)| *key == header).map(|(_, value)| *value);
             value.and_then(|value| std::str::from_utf8(value).ok()).ok_or(DeadLetterError { header })
         };
-        fn number<T: FromStr>(text: &str, header: &'static str) -> Result<T, DeadLetterError> {
-            text.parse().map_err(|_| DeadLetterError { header })
-        }
         Ok(Self {
             cause: text("dl_cause")?.parse()?,
             detail: text("dl_detail")?.to_owned(),
@@ -164,4 +166,8 @@ impl DeadLetter {
             },
         })
     }
+}
+
+fn number<T: FromStr>(text: &str, header: &'static str) -> Result<T, DeadLetterError> {
+    text.parse().map_err(|_| DeadLetterError { header })
 }

@@ -130,11 +130,16 @@ impl Envelope {
             ("prescreen_class", self.class.as_str().to_owned()),
         ];
         headers.extend(self.traceparent.clone().map(|trace| ("traceparent", trace)));
-        headers.into_iter().map(|(key, value)| Header { key: key.to_owned(), value: value.into_bytes() }).collect()
+        headers
+            .into_iter()
+            .map(|(key, value)| Header { key: key.to_owned(), value: value.into_bytes() })
+            .collect()
     }
 
     /// Reads the envelope back from headers in any order; foreign headers are skipped, the last of a name counts.
-    pub fn from_headers<'a>(headers: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Result<Self, EnvelopeError> {
+    pub fn from_headers<'a>(
+        headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+    ) -> Result<Self, EnvelopeError> {
         let mut fields = Fields::default();
         for (key, value) in headers {
             fields.put(key, value);
@@ -171,10 +176,12 @@ impl<'a> Fields<'a> {
     }
 
     fn optional(&self, name: &'static str) -> Result<Option<&'a str>, EnvelopeError> {
-        let value = NAMES.iter().zip(&self.0).find(|(known, _)| **known == name).and_then(|(_, value)| *value);
+        let value =
+            NAMES.iter().zip(&self.0).find(|(known, _)| **known == name).and_then(|(_, value)| *value);
         value
             .map(|value| {
-                std::str::from_utf8(value).map_err(|_| EnvelopeError::Malformed { header: name, expected: "UTF-8" })
+                std::str::from_utf8(value)
+                    .map_err(|_| EnvelopeError::Malformed { header: name, expected: "UTF-8" })
             })
             .transpose()
     }
@@ -204,7 +211,8 @@ impl<'a> Fields<'a> {
             major,
             minor,
             traceparent: self.optional("traceparent")?.map(str::to_owned),
-            run: RunId::new(self.required("prescreen_run")?).map_err(|_| malformed("prescreen_run", "a run id"))?,
+            run: RunId::new(self.required("prescreen_run")?)
+                .map_err(|_| malformed("prescreen_run", "a run id"))?,
             revision: Revision(revision.ok_or(malformed("prescreen_revision", "a number from 1"))?),
             class: match self.required("prescreen_class")? {
                 "clinical" => Class::Clinical,

@@ -154,6 +154,7 @@ impl Revision {
     pub const FIRST: Self = Self(1);
 
     /// The revision after this one.
+    #[must_use]
     pub fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
@@ -182,7 +183,8 @@ text_schema!(RunId, r"^[a-z0-9_-]{1,64}$", "`live`, `heartbeat`, or a replay's n
 impl RunId {
     /// Checks `text`.
     pub fn new(text: &str) -> Result<Self, RunIdError> {
-        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
+        let allowed =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
         if text.is_empty() || text.len() > 64 || !text.bytes().all(allowed) {
             return Err(RunIdError { text: text.chars().take(80).collect() });
         }

@@ -30,17 +30,21 @@ pub use check::{Bilingual, Check, CheckVerdict, ReasonCode, ReasonCodeError, Ver
 pub use dead_letter::{Cause, DeadLetter, DeadLetterError, DeadLetterPayload};
 pub use envelope::{Class, Envelope, EnvelopeError, Header, event_id};
 pub use findings_inferred::{
-    Abstention, Answer, Finding, FindingsInferred, FinishReason, GenerationStats, Inference, ModelIdentity, Quality,
+    Abstention, Answer, Finding, FindingsInferred, FinishReason, GenerationStats, Inference, ModelIdentity,
+    Quality,
 };
 pub use id::{EventId, InstanceUid, Revision, RunId, RunIdError, SeriesUid, StudyUid, Uid, UidError};
-pub use keyframes_extracted::{Clip, FrameNumber, Geometry, Keyframe, KeyframeKind, KeyframeSource, KeyframesExtracted};
-pub use message::{DecodeError, Message, Topic, decode, encode};
+pub use keyframes_extracted::{
+    Clip, FrameNumber, Geometry, Keyframe, KeyframeKind, KeyframeSource, KeyframesExtracted,
+};
+pub use message::{DecodeError, Message, Topic, decode, encode, json_schema};
 pub use report_issued::{Certainty, EfEstimate, ReportIssued, ReportStatus, Tag};
 pub use review_recorded::{ReviewAction, ReviewRecorded};
 pub use study::{Domain, Priority, StudyHead, Timing, TimingSource, View};
 pub use study_accepted::{GatedInstance, StudyAccepted};
 pub use study_acquired::{
-    AcquiredInstance, Completion, CompletionRule, NotAnalysable, Protocol, ReceivedFrom, StudyAcquired, manifest_digest,
+    AcquiredInstance, Completion, CompletionRule, NotAnalysable, Protocol, ReceivedFrom, StudyAcquired,
+    manifest_digest,
 };
 pub use study_rejected::{Rejection, RejectionReason, StudyRejected};
 

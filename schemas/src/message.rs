@@ -51,7 +51,9 @@ impl Topic {
 }
 
 /// A type bound to its topic and version.
-pub trait Message: Serialize + DeserializeOwned + JsonSchema + Clone + std::fmt::Debug + Send + 'static {
+pub trait Message:
+    Serialize + DeserializeOwned + JsonSchema + Clone + std::fmt::Debug + Send + 'static
+{
     /// Where it travels.
     const TOPIC: Topic;
 
@@ -75,7 +77,9 @@ pub enum DecodeError {
         column: usize,
     },
     /// A field that this minor version does not have.
-    #[error("payload of {topic} has {count} unknown field(s), the first at depth {depth}; minor version {minor} is closed")]
+    #[error(
+        "payload of {topic} has {count} unknown field(s), the first at depth {depth}; minor version {minor} is closed"
+    )]
     UnknownField {
         /// The topic asked for.
         topic: &'static str,
@@ -128,13 +132,31 @@ pub fn decode<M: Message>(payload: &[u8], major: u16, minor: u16) -> Result<M, D
         column: error.column(),
     })?;
     if unknown > 0 && minor <= topic.minor {
-        return Err(DecodeError::UnknownField { topic: topic.name, minor, count: unknown, depth: first_depth });
+        return Err(DecodeError::UnknownField {
+            topic: topic.name,
+            minor,
+            count: unknown,
+            depth: first_depth,
+        });
     }
     Ok(message)
 }
 
 /// Writes a message as compact JSON.
 pub fn encode<M: Message>(message: &M) -> Vec<u8> {
-    #[expect(clippy::expect_used, reason = "message types are plain structs with string keys: serialisation cannot fail")]
+    #[expect(
+        clippy::expect_used,
+        reason = "message types are plain structs with string keys: serialisation cannot fail"
+    )]
     serde_json::to_vec(message).expect("messages serialise")
+}
+
+/// The closed JSON Schema of a message (draft 2020-12), as committed in `topics/<topic>/schema.json`.
+pub fn json_schema<M: Message>() -> String {
+    let mut schema = schemars::schema_for!(M);
+    schema.insert("$id".to_owned(), M::TOPIC.dataschema().into());
+    #[expect(clippy::expect_used, reason = "a schema is a tree of JSON values")]
+    let mut text = serde_json::to_string_pretty(&schema).expect("a schema serialises");
+    text.push('\n');
+    text
 }

@@ -3,7 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Bilingual, Clip, Digest, Inference, Message, ModelIdentity, ReasonCode, StudyHead, Topic, Verdict};
+use crate::{
+    Bilingual, Clip, Digest, Inference, Message, ModelIdentity, ReasonCode, StudyHead, Topic, Verdict,
+};
 
 /// How far the report may be believed. The worst applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]

@@ -3,7 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{BlobRef, Check, InstanceUid, Message, ReasonCode, SeriesUid, StudyHead, Timing, Topic, Verdict, View};
+use crate::{
+    BlobRef, Check, InstanceUid, Message, ReasonCode, SeriesUid, StudyHead, Timing, Topic, Verdict, View,
+};
 
 /// The gate's word on one instance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

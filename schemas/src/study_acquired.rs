@@ -112,8 +112,10 @@ impl Message for StudyAcquired {
 ///
 /// Part of the id of a `study.acquired` event, so that publishing the same revision twice gives the same event.
 pub fn manifest_digest(instances: &[AcquiredInstance]) -> Digest {
-    let mut lines: Vec<String> =
-        instances.iter().map(|instance| format!("{} {}\n", instance.instance_uid, instance.blob.sha256)).collect();
+    let mut lines: Vec<String> = instances
+        .iter()
+        .map(|instance| format!("{} {}\n", instance.instance_uid, instance.blob.sha256))
+        .collect();
     lines.sort_unstable();
     Digest::of(lines.concat().as_bytes())
 }

@@ -23,7 +23,12 @@ pub struct Ctx<'a> {
 
 impl<'a> Ctx<'a> {
     /// A context for a record made at `record_time`.
-    pub fn new(blobs: &'a dyn Blobs, frames: &'a dyn Frames, record_time: Timestamp, span: tracing::Span) -> Self {
+    pub fn new(
+        blobs: &'a dyn Blobs,
+        frames: &'a dyn Frames,
+        record_time: Timestamp,
+        span: tracing::Span,
+    ) -> Self {
         Self { blobs, frames, record_time, span }
     }
 

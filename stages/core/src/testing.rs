@@ -16,7 +16,9 @@ use std::{
 use jiff::Timestamp;
 use schemas::{Area, BlobRef, FrameNumber, decode, encode};
 
-use crate::{BlobError, Blobs, ClipHeader, Ctx, Frame, FrameError, Frames, MemoKey, Outcome, Stage, StageError};
+use crate::{
+    BlobError, Blobs, ClipHeader, Ctx, Frame, FrameError, Frames, MemoKey, Outcome, Stage, StageError,
+};
 
 /// Blobs in memory.
 #[derive(Debug, Default)]
@@ -38,8 +40,13 @@ impl MemoryBlobs {
 
 impl Blobs for MemoryBlobs {
     fn get(&self, blob: &BlobRef) -> Result<Vec<u8>, BlobError> {
-        let bytes = self.entries().get(&blob.key()).cloned().ok_or(BlobError::NotFound { key: blob.key() })?;
-        if BlobRef::of(blob.area, &bytes) == *blob { Ok(bytes) } else { Err(BlobError::Mismatch { key: blob.key() }) }
+        let bytes =
+            self.entries().get(&blob.key()).cloned().ok_or(BlobError::NotFound { key: blob.key() })?;
+        if BlobRef::of(blob.area, &bytes) == *blob {
+            Ok(bytes)
+        } else {
+            Err(BlobError::Mismatch { key: blob.key() })
+        }
     }
 
     fn put(&self, area: Area, bytes: &[u8]) -> Result<BlobRef, BlobError> {
@@ -117,14 +124,24 @@ pub fn check<S: Stage>(
             let bytes = encode(message);
             let back: S::Out = decode(&bytes, version.major, version.minor)
                 .unwrap_or_else(|error| panic!("stage {} emits what its message refuses: {error}", S::NAME));
-            assert_eq!(encode(&back), bytes, "stage {} emits a message that does not survive a round trip", S::NAME);
+            assert_eq!(
+                encode(&back),
+                bytes,
+                "stage {} emits a message that does not survive a round trip",
+                S::NAME
+            );
         }
         single.push(first);
     }
     let batch = build().process_batch(inputs, ctx);
     assert_eq!(batch.len(), inputs.len(), "stage {} answers a batch with another number of results", S::NAME);
     for (index, (alone, together)) in single.iter().zip(&batch).enumerate() {
-        assert_eq!(shape(alone), shape(together), "stage {} answers input {index} otherwise in a batch", S::NAME);
+        assert_eq!(
+            shape(alone),
+            shape(together),
+            "stage {} answers input {index} otherwise in a batch",
+            S::NAME
+        );
     }
     single
 }
