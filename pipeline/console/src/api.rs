@@ -1,0 +1,103 @@
+//! The API: what the command line and scripts use. Described by `/api/openapi.json`.
+
+use axum::{
+    Json,
+    body::Body,
+    extract::{Path, Query, State},
+    http::{StatusCode, header},
+    response::IntoResponse,
+};
+use schemas::{Digest, StudyUid};
+use tokio::io::AsyncWriteExt as _;
+
+use crate::{
+    error::Refusal,
+    server::Shared,
+    site::{Received, Site, Status, StudyFilter, StudyRow, StudyTimeline, UploadOptions},
+};
+
+pub(crate) fn study_uid(text: &str) -> Result<StudyUid, Refusal> {
+    StudyUid::new(text).map_err(Refusal::bad_request)
+}
+
+pub(crate) async fn status<S: Site>(State(shared): State<Shared<S>>) -> Result<Json<Status>, Refusal> {
+    shared.ask(S::status).await.map(Json)
+}
+
+pub(crate) async fn studies<S: Site>(
+    State(shared): State<Shared<S>>,
+    Query(filter): Query<StudyFilter>,
+) -> Result<Json<Vec<StudyRow>>, Refusal> {
+    let filter = StudyFilter { limit: filter.limit.min(10_000), ..filter };
+    shared.ask(move |site| site.studies(&filter)).await.map(Json)
+}
+
+pub(crate) async fn study<S: Site>(
+    State(shared): State<Shared<S>>,
+    Path(uid): Path<String>,
+) -> Result<Json<StudyTimeline>, Refusal> {
+    let uid = study_uid(&uid)?;
+    shared.ask(move |site| site.study(&uid)).await?.map(Json).ok_or_else(|| Refusal::not_found("study"))
+}
+
+pub(crate) async fn picture<S: Site>(
+    State(shared): State<Shared<S>>,
+    Path(digest): Path<String>,
+) -> Result<impl IntoResponse, Refusal> {
+    let digest: Digest = digest.parse().map_err(Refusal::bad_request)?;
+    let png = shared.ask(move |site| site.picture(&digest)).await?.ok_or_else(|| Refusal::not_found("picture"))?;
+    Ok(([(header::CONTENT_TYPE, "image/png")], png))
+}
+
+pub(crate) async fn metrics<S: Site>(State(shared): State<Shared<S>>) -> Result<impl IntoResponse, Refusal> {
+    let text = shared.ask(|site| Ok(site.metrics())).await?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
+}
+
+/// Streams the body into a file of its own, then hands it to intake. A broken upload leaves nothing behind.
+pub(crate) async fn receive<S: Site>(
+    State(shared): State<Shared<S>>,
+    Query(options): Query<UploadOptions>,
+    body: Body,
+) -> Result<(StatusCode, Json<Received>), Refusal> {
+    let failed = |what: &str| Refusal(StatusCode::INTERNAL_SERVER_ERROR, format!("the upload could not be {what}"));
+    let path = shared.uploads.join(format!("{}.upload", uuid::Uuid::new_v4()));
+    let upload = Upload(path);
+    let mut file = tokio::fs::File::create_new(&upload.0).await.map_err(|_| failed("kept: no file can be created"))?;
+    let mut body = body.into_data_stream();
+    while let Some(chunk) = std::future::poll_fn(|cx| futures_core::Stream::poll_next(std::pin::Pin::new(&mut body), cx)).await {
+        let chunk = chunk.map_err(|_| Refusal::bad_request("the upload broke off"))?;
+        file.write_all(&chunk).await.map_err(|_| Refusal(StatusCode::INSUFFICIENT_STORAGE, "the disk is full".to_owned()))?;
+    }
+    file.flush().await.map_err(|_| failed("written"))?;
+    drop(file);
+    let path = upload.0.clone();
+    let received = shared.ask(move |site| site.receive(&path, &options)).await?;
+    let status = match &received {
+        Received::Stored { .. } => StatusCode::CREATED,
+        Received::Duplicate { .. } | Received::Refused { .. } => StatusCode::OK,
+    };
+    Ok((status, Json(received)))
+}
+
+/// A file on its way in; whatever happens, it does not stay.
+struct Upload(std::path::PathBuf);
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        // Intake may have moved it; then there is nothing to remove.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+pub(crate) async fn close<S: Site>(
+    State(shared): State<Shared<S>>,
+    Path(uid): Path<String>,
+) -> Result<impl IntoResponse, Refusal> {
+    let uid = study_uid(&uid)?;
+    shared.ask(move |site| site.close(&uid)).await.map(Json)
+}
+
+pub(crate) async fn openapi() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], include_str!("../assets/openapi.json"))
+}

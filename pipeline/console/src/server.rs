@@ -1,0 +1,163 @@
+//! The listener, the routes, and who may change something.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request, State},
+    http::{HeaderValue, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use tokio::{net::TcpListener, sync::watch, task::spawn_blocking};
+
+use crate::{
+    api,
+    error::Refusal,
+    pages,
+    site::{Site, SiteError},
+};
+
+/// The API's bearer token. Compared in constant time, never printed.
+#[derive(Clone)]
+pub struct Token(Arc<str>);
+
+impl Token {
+    /// A token; at least 32 characters, so that it cannot be guessed.
+    pub fn new(text: &str) -> Option<Self> {
+        (text.len() >= 32).then(|| Self(text.into()))
+    }
+
+    fn admits(&self, given: &[u8]) -> bool {
+        // No early end: the time taken says nothing about how much was right.
+        let difference = given.iter().zip(self.0.bytes()).fold(0_u8, |difference, (a, b)| difference | (a ^ b));
+        given.len() == self.0.len() && difference == 0
+    }
+}
+
+/// Why the console cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsoleError {
+    /// The port cannot be had.
+    #[error("cannot listen on {address} for the console; is it in use? set console.listen or --port")]
+    Listen {
+        /// The address asked for.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Serving ended.
+    #[error("console stopped serving")]
+    Serve(#[source] std::io::Error),
+}
+
+/// The console, listening but not yet serving.
+pub struct Console {
+    listener: TcpListener,
+    router: Router,
+}
+
+/// What every handler shares.
+pub(crate) struct Shared<S> {
+    pub(crate) site: Arc<S>,
+    token: Token,
+    /// Where uploads are streamed to before intake takes them.
+    pub(crate) uploads: PathBuf,
+}
+
+impl<S> Clone for Shared<S> {
+    fn clone(&self) -> Self {
+        Self { site: self.site.clone(), token: self.token.clone(), uploads: self.uploads.clone() }
+    }
+}
+
+impl<S: Site> Shared<S> {
+    /// Asks the site on a thread that may block.
+    pub(crate) async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&S) -> Result<T, SiteError> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let site = self.site.clone();
+        match spawn_blocking(move || question(&site)).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, "the question could not be answered".to_owned())),
+        }
+    }
+}
+
+impl Console {
+    /// Binds `address`. `uploads` is a folder on the spool's file system, for uploads on their way in.
+    pub async fn bind<S: Site>(
+        address: SocketAddr,
+        site: Arc<S>,
+        token: Token,
+        uploads: PathBuf,
+    ) -> Result<Self, ConsoleError> {
+        let listener =
+            TcpListener::bind(address).await.map_err(|source| ConsoleError::Listen { address, source })?;
+        let shared = Shared { site, token, uploads };
+        let changing = Router::new()
+            .route("/api/instances", post(api::receive::<S>))
+            .route("/api/studies/{uid}/close", post(api::close::<S>))
+            .layer(DefaultBodyLimit::disable())
+            .layer(middleware::from_fn_with_state(shared.clone(), require_token::<S>));
+        let router = Router::new()
+            .route("/", get(pages::overview::<S>))
+            .route("/studies", get(pages::studies::<S>))
+            .route("/studies/{uid}", get(pages::study::<S>))
+            .route("/pictures/{digest}", get(api::picture::<S>))
+            .route("/assets/console.css", get(pages::stylesheet))
+            .route("/api/status", get(api::status::<S>))
+            .route("/api/studies", get(api::studies::<S>))
+            .route("/api/studies/{uid}", get(api::study::<S>))
+            .route("/api/openapi.json", get(api::openapi))
+            .route("/metrics", get(api::metrics::<S>))
+            .merge(changing)
+            .layer(middleware::from_fn(harden))
+            .with_state(shared);
+        Ok(Self { listener, router })
+    }
+
+    /// The address bound, with the real port where 0 was asked for.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `stop` turns true.
+    pub async fn serve(self, mut stop: watch::Receiver<bool>) -> Result<(), ConsoleError> {
+        let stopped = async move {
+            // A closed channel means that nobody can stop us any more: stop.
+            let _ = stop.wait_for(|stop| *stop).await;
+        };
+        axum::serve(self.listener, self.router).with_graceful_shutdown(stopped).await.map_err(ConsoleError::Serve)
+    }
+}
+
+async fn require_token<S: Site>(State(shared): State<Shared<S>>, request: Request, next: Next) -> Response {
+    let given = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+    match given.and_then(|given| given.strip_prefix(b"Bearer ")) {
+        Some(given) if shared.token.admits(given) => next.run(request).await,
+        _ => Refusal(StatusCode::UNAUTHORIZED, "this needs the API token as a bearer token".to_owned()).into_response(),
+    }
+}
+
+/// Everything is our own: nothing may be loaded from elsewhere, framed, or guessed. A foreign Host header is a page
+/// of somebody else rebinding its name to our loopback address.
+async fn harden(request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    if !matches!(name, "localhost" | "127.0.0.1" | "[::1]" | "") {
+        return Refusal(StatusCode::FORBIDDEN, "this console answers on loopback names only".to_owned()).into_response();
+    }
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'"),
+    );
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

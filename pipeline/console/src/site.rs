@@ -1,0 +1,226 @@
+//! What the pages and the API show and do, as the console sees it: one trait, implemented by the composition root.
+//!
+//! The methods block (they ask a database); the console calls them off its asynchronous threads.
+
+use jiff::Timestamp;
+use schemas::{Digest, Domain, InstanceUid, Priority, Revision, StudyUid};
+use serde::{Deserialize, Serialize};
+
+/// How many studies stand where, for the live run. `received` is the sum of the others.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateCounts {
+    /// Closed by intake, whatever became of them.
+    pub received: i64,
+    /// Not terminal and younger than the deadline.
+    pub in_progress: i64,
+    /// With a report; an abstaining one counts.
+    pub reported: i64,
+    /// Rejected for a clinical reason.
+    pub rejected: i64,
+    /// Stuck as a dead letter.
+    pub dead_lettered: i64,
+    /// Overtaken by a later revision.
+    pub superseded: i64,
+    /// Not terminal and older than the deadline; must be 0.
+    pub unaccounted: i64,
+}
+
+/// One consumer's backlog on one topic, both lanes apart.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StageStatus {
+    /// The stage or sink, for example `quality_gate`.
+    pub stage: String,
+    /// The topic it reads.
+    pub topic: String,
+    /// Records not yet committed.
+    pub lag_records: i64,
+    /// Age of the oldest of them in seconds; absent without lag.
+    pub oldest_age_s: Option<f64>,
+    /// Seconds until the backlog is gone at the present rate; absent while not draining.
+    pub drain_eta_s: Option<f64>,
+    /// Records being worked on in this process.
+    pub in_flight: i64,
+    /// Share of the last minute spent working, 0 to 1.
+    pub busy_ratio: f64,
+    /// Errors since the start of this process.
+    pub errors: u64,
+}
+
+/// The whole system at a glance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// When it was taken.
+    pub at: Timestamp,
+    /// Studies by state.
+    pub studies: StateCounts,
+    /// Studies received but not yet announced to Kafka: the spool's depth.
+    pub spooled: i64,
+    /// Backlog by stage and topic, in the order of the data's way.
+    pub stages: Vec<StageStatus>,
+}
+
+/// One revision of a study in a list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StudyRow {
+    /// Study Instance UID.
+    pub study_uid: String,
+    /// Which closing of the study.
+    pub revision: i32,
+    /// `in_progress`, `reported`, `rejected`, `dead_lettered` or `superseded`.
+    pub state: String,
+    /// Stable code behind the state.
+    pub reason: Option<String>,
+    /// Kind of examination; absent while only a stub is known.
+    pub domain: Option<String>,
+    /// Whether it is a phantom.
+    pub synthetic: Option<bool>,
+    /// The lane.
+    pub priority: Option<String>,
+    /// Number of instances.
+    pub instances: Option<i32>,
+    /// When intake closed it.
+    pub received_at: Option<Timestamp>,
+    /// When it reached its terminal state.
+    pub terminal_at: Option<Timestamp>,
+}
+
+/// Which studies to list, newest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StudyFilter {
+    /// Only this state.
+    pub state: Option<String>,
+    /// Only this study.
+    pub study_uid: Option<StudyUid>,
+    /// At most this many; 0 stands for 100.
+    pub limit: u32,
+}
+
+/// One step of a study.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TimelineEvent {
+    /// Which closing of the study.
+    pub revision: i32,
+    /// When the event was made.
+    pub at: Timestamp,
+    /// Base topic.
+    pub topic: String,
+    /// The step that made it.
+    pub source: String,
+    /// One line: verdict, code or counts.
+    pub summary: String,
+    /// How often the store received it.
+    pub deliveries: i32,
+}
+
+/// A dead record of a study.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TimelineDeadLetter {
+    /// Topic it was read from.
+    pub topic: String,
+    /// Partition it was read from.
+    pub partition: i32,
+    /// Offset it was read at.
+    pub offset: i64,
+    /// Who gave up.
+    pub stage: String,
+    /// Stable cause.
+    pub cause: String,
+    /// One sentence.
+    pub detail: String,
+    /// How often it was tried.
+    pub attempts: i32,
+    /// When it died.
+    pub at: Timestamp,
+}
+
+/// Everything known of one study.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StudyTimeline {
+    /// Its revisions, newest first.
+    pub revisions: Vec<StudyRow>,
+    /// What happened, in order.
+    pub events: Vec<TimelineEvent>,
+    /// Where it got stuck.
+    pub dead_letters: Vec<TimelineDeadLetter>,
+    /// The latest report (`report.issued.v1`), as issued.
+    pub report: Option<serde_json::Value>,
+    /// The latest rejection, as issued.
+    pub rejection: Option<serde_json::Value>,
+}
+
+/// How an upload wants to be taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UploadOptions {
+    /// The lane, where the study is new.
+    pub priority: Option<Priority>,
+    /// Mark it as a phantom whatever its header says.
+    #[serde(default)]
+    pub synthetic: bool,
+    /// The kind of examination of a still image without a DICOM header.
+    pub domain: Option<Domain>,
+}
+
+/// What became of an uploaded file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Received {
+    /// Safe on disk.
+    Stored {
+        /// Its study.
+        study_uid: StudyUid,
+        /// Its instance.
+        instance_uid: InstanceUid,
+    },
+    /// The same bytes were here already.
+    Duplicate {
+        /// Its study.
+        study_uid: StudyUid,
+        /// Its instance.
+        instance_uid: InstanceUid,
+    },
+    /// Not taken.
+    Refused {
+        /// Why, for the person who sent it. No header text.
+        reason: String,
+    },
+}
+
+/// Why the site could not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SiteError {
+    /// The database or another part is down.
+    #[error("{part} is not available at the moment")]
+    Unavailable {
+        /// Which part.
+        part: &'static str,
+    },
+    /// The question makes no sense.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// The running system.
+pub trait Site: Send + Sync + 'static {
+    /// The system at a glance.
+    fn status(&self) -> Result<Status, SiteError>;
+
+    /// Lists studies.
+    fn studies(&self, filter: &StudyFilter) -> Result<Vec<StudyRow>, SiteError>;
+
+    /// Everything known of one study; nothing if it was never seen.
+    fn study(&self, study: &StudyUid) -> Result<Option<StudyTimeline>, SiteError>;
+
+    /// A masked keyframe (PNG) out of area `frames`.
+    fn picture(&self, sha256: &Digest) -> Result<Option<Vec<u8>>, SiteError>;
+
+    /// The Prometheus page.
+    fn metrics(&self) -> String;
+
+    /// Takes one file that lies on local disk; the file may be moved.
+    fn receive(&self, file: &std::path::Path, options: &UploadOptions) -> Result<Received, SiteError>;
+
+    /// Closes a study now (rule `forced`) and says which revision that made; nothing if nothing was open.
+    fn close(&self, study: &StudyUid) -> Result<Option<Revision>, SiteError>;
+}
