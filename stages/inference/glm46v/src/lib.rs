@@ -1,0 +1,73 @@
+//! GLM-4.6V-Flash in candle: tensors and text, knows no study.
+//!
+//! ```text
+//! Checkpoint::open(folder) ─▶ Engine::start ─▶ EngineHandle ─ generate(Request) ─▶ Generation
+//!   config, picture_config      engine, one      │ caller's thread:  chat, tokenizer, processor, patches,
+//!   checkpoint/{manifest,       thread           │                   resample, video
+//!     weights, digest}                           └ engine's thread:  generate ─ vision, position_table
+//!                                                                             ─ text, rope, kv_cache, attention
+//!                                                                             ─ sampler
+//! ```
+//!
+//! The reference is transformers 5.23 in f32: the tests compare ids, positions, pixels and the scores of every step
+//! with fixtures that `fixtures/make_fixtures.py` makes from it. Decoding is greedy, of equal scores the lowest id
+//! wins, and the CPU computes in f32 whatever the files hold, so the same request has the same answer.
+//!
+//! ```no_run
+//! use glm46v::{Capture, Checkpoint, Engine, EngineOptions, GenerateOptions, Message, Prompt, RepetitionStop, Request,
+//!              Role, Thinking};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let engine = Engine::start(Checkpoint::open("checkpoints/untrained")?, EngineOptions::default())?;
+//! let answer = engine.handle().generate(&Request {
+//!     prompt: Prompt { messages: vec![Message::text(Role::User, "Which view?")], thinking: Thinking::Off },
+//!     options: GenerateOptions {
+//!         max_new_tokens: 64,
+//!         repetition: RepetitionStop::DEFAULT,
+//!         capture: Capture::Nothing,
+//!     },
+//! })?;
+//! assert!(engine.handle().info().marks.untrained);
+//! assert!(answer.generated_tokens() <= 64);
+//! # Ok(())
+//! # }
+//! ```
+
+mod attention;
+mod chat;
+mod checkpoint;
+mod config;
+mod engine;
+mod error;
+mod generate;
+mod json_fields;
+mod kv_cache;
+mod layers;
+mod patches;
+mod picture_config;
+mod position_table;
+mod processor;
+mod resample;
+mod rope;
+mod sampler;
+mod text;
+mod tokenizer;
+mod video;
+mod vision;
+
+pub use chat::{Message, Part, Role, Thinking};
+pub use checkpoint::{Checkpoint, ModelDigest};
+pub use config::{ModelConfig, ModelMarks, TextConfig, TextRope, VisionConfig};
+pub use engine::{Captured, Engine, EngineHandle, EngineOptions, Generation, ModelInfo, Request, Timings};
+/// Pictures come as this type of the `image` crate: 8-bit RGB, row by row.
+pub use image::RgbImage;
+
+pub use error::{LoadError, Media, Names, RequestError};
+pub use generate::{Capture, FinishReason, GenerateOptions};
+pub use patches::{Grid, ResizeTask, smart_resize};
+pub use picture_config::{Normalize, PictureConfig, PictureConfigs, VideoConfig, VideoGeneration};
+pub use processor::{Prepared, Processor, Prompt};
+pub use resample::resize_bicubic;
+pub use rope::{Position, Run, positions};
+pub use sampler::RepetitionStop;
+pub use video::{FrameTiming, Video, sample_frames};
