@@ -7,7 +7,7 @@ use axum::{
     http::{StatusCode, header},
     response::IntoResponse,
 };
-use schemas::{Digest, StudyUid};
+use schemas::{Area, BlobRef, Digest, StudyUid};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::{
@@ -42,10 +42,11 @@ pub(crate) async fn study<S: Site>(
 
 pub(crate) async fn picture<S: Site>(
     State(shared): State<Shared<S>>,
-    Path(digest): Path<String>,
+    Path((digest, bytes)): Path<(String, u64)>,
 ) -> Result<impl IntoResponse, Refusal> {
-    let digest: Digest = digest.parse().map_err(Refusal::bad_request)?;
-    let png = shared.ask(move |site| site.picture(&digest)).await?.ok_or_else(|| Refusal::not_found("picture"))?;
+    let sha256: Digest = digest.parse().map_err(Refusal::bad_request)?;
+    let picture = BlobRef { area: Area::Frames, sha256, bytes };
+    let png = shared.ask(move |site| site.picture(&picture)).await?.ok_or_else(|| Refusal::not_found("picture"))?;
     Ok(([(header::CONTENT_TYPE, "image/png")], png))
 }
 
@@ -59,7 +60,7 @@ pub(crate) async fn receive<S: Site>(
     State(shared): State<Shared<S>>,
     Query(options): Query<UploadOptions>,
     body: Body,
-) -> Result<(StatusCode, Json<Received>), Refusal> {
+) -> Result<Json<Vec<Received>>, Refusal> {
     let failed = |what: &str| Refusal(StatusCode::INTERNAL_SERVER_ERROR, format!("the upload could not be {what}"));
     let path = shared.uploads.join(format!("{}.upload", uuid::Uuid::new_v4()));
     let upload = Upload(path);
@@ -72,12 +73,7 @@ pub(crate) async fn receive<S: Site>(
     file.flush().await.map_err(|_| failed("written"))?;
     drop(file);
     let path = upload.0.clone();
-    let received = shared.ask(move |site| site.receive(&path, &options)).await?;
-    let status = match &received {
-        Received::Stored { .. } => StatusCode::CREATED,
-        Received::Duplicate { .. } | Received::Refused { .. } => StatusCode::OK,
-    };
-    Ok((status, Json(received)))
+    shared.ask(move |site| site.receive(&path, &options)).await.map(Json)
 }
 
 /// A file on its way in; whatever happens, it does not stay.

@@ -106,7 +106,7 @@ impl Console {
             .route("/", get(pages::overview::<S>))
             .route("/studies", get(pages::studies::<S>))
             .route("/studies/{uid}", get(pages::study::<S>))
-            .route("/pictures/{digest}", get(api::picture::<S>))
+            .route("/pictures/{digest}/{bytes}", get(api::picture::<S>))
             .route("/assets/console.css", get(pages::stylesheet))
             .route("/api/status", get(api::status::<S>))
             .route("/api/studies", get(api::studies::<S>))

@@ -3,7 +3,7 @@
 //! The methods block (they ask a database); the console calls them off its asynchronous threads.
 
 use jiff::Timestamp;
-use schemas::{Digest, Domain, InstanceUid, Priority, Revision, StudyUid};
+use schemas::{BlobRef, Domain, InstanceUid, Priority, Revision, StudyUid};
 use serde::{Deserialize, Serialize};
 
 /// How many studies stand where, for the live run. `received` is the sum of the others.
@@ -212,14 +212,14 @@ pub trait Site: Send + Sync + 'static {
     /// Everything known of one study; nothing if it was never seen.
     fn study(&self, study: &StudyUid) -> Result<Option<StudyTimeline>, SiteError>;
 
-    /// A masked keyframe (PNG) out of area `frames`.
-    fn picture(&self, sha256: &Digest) -> Result<Option<Vec<u8>>, SiteError>;
+    /// A masked keyframe (PNG). Only area `frames` is shown.
+    fn picture(&self, picture: &BlobRef) -> Result<Option<Vec<u8>>, SiteError>;
 
     /// The Prometheus page.
     fn metrics(&self) -> String;
 
-    /// Takes one file that lies on local disk; the file may be moved.
-    fn receive(&self, file: &std::path::Path, options: &UploadOptions) -> Result<Received, SiteError>;
+    /// Takes one file that lies on local disk, or every entry of a zip; the file may be moved.
+    fn receive(&self, file: &std::path::Path, options: &UploadOptions) -> Result<Vec<Received>, SiteError>;
 
     /// Closes a study now (rule `forced`) and says which revision that made; nothing if nothing was open.
     fn close(&self, study: &StudyUid) -> Result<Option<Revision>, SiteError>;

@@ -24,7 +24,7 @@ pub(super) fn report(json: &Value) -> Markup {
         div.pictures {
             @for clip in &report.clips { @for keyframe in &clip.keyframes {
                 figure {
-                    img src={ "/pictures/" (keyframe.image.sha256) } alt={ (format!("{:?}", keyframe.kind)) " frame " (keyframe.frame.0) } loading="lazy";
+                    img src={ "/pictures/" (keyframe.image.sha256) "/" (keyframe.image.bytes) } alt={ (format!("{:?}", keyframe.kind)) " frame " (keyframe.frame.0) } loading="lazy";
                     figcaption {
                         (format!("{:?}", keyframe.kind)) " · frame " (keyframe.frame.0)
                         @if let Some(view) = clip.view { " · " (format!("{view:?}")) }

@@ -1,0 +1,397 @@
+//! The thread that owns the consumer and never waits for work.
+//!
+//! ```text
+//!   broker ─▶ consumer ─▶ chunk ─▶ lane channel ─▶ coordinator
+//!                           │ full for GRACE                     ▲
+//!                           ▼                                    │ commits, stop, close
+//!                 lane paused, polling goes on ──half empty──▶ resumed
+//! ```
+//! A pause throws away what was fetched ahead. So a full channel is waited for a moment first: a fast stage is never
+//! paused, and a slow one only once for each window of records.
+
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
+use jiff::Timestamp;
+use rdkafka::{
+    Message as _, TopicPartitionList,
+    config::FromClientConfigAndContext,
+    consumer::{CommitMode, Consumer},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    message::{BorrowedHeaders, BorrowedMessage, Headers as _},
+    topic_partition_list::TopicPartitionListElem,
+};
+use schemas::Priority;
+
+use crate::{
+    client::{Client, is_fatal},
+    event::{Command, Event, Failure, Fetched},
+    membership::{GroupConsumer, Membership, Notice},
+    metrics::StageMetrics,
+    offsets::Commit,
+    record::{Headers, Partition, Record},
+    settings::Input,
+    watchdog::Watchdog,
+};
+
+/// Chunks a lane channel holds.
+pub(crate) const LANE_CHUNKS: usize = 4;
+/// Most records and bytes of a chunk.
+pub(crate) const CHUNK_RECORDS: usize = 64;
+const CHUNK_BYTES: usize = 1 << 20;
+/// How long a full lane is waited for before it is paused.
+const GRACE: Duration = Duration::from_millis(50);
+/// How long one poll waits for a record; also how late a command may be seen.
+const POLL: Duration = Duration::from_millis(20);
+/// How long the broker may take to say where a partition ends.
+const WATERMARKS: Duration = Duration::from_secs(2);
+
+/// What the poller is made of.
+pub(crate) struct Setup {
+    pub(crate) client: Client,
+    pub(crate) group: String,
+    pub(crate) inputs: Arc<[Input]>,
+    pub(crate) position_stall: Duration,
+    /// Most records of a chunk, from the size of the window it goes into.
+    pub(crate) chunk: usize,
+    pub(crate) urgent: Sender<Vec<Fetched>>,
+    pub(crate) routine: Sender<Vec<Fetched>>,
+    pub(crate) commands: Receiver<Command>,
+    pub(crate) events: Sender<Event>,
+    pub(crate) metrics: Arc<StageMetrics>,
+}
+
+/// One lane's way to the coordinator.
+struct LaneOut {
+    lane: Priority,
+    sender: Sender<Vec<Fetched>>,
+    chunk: Vec<Fetched>,
+    bytes: usize,
+    full_since: Option<Instant>,
+    paused: bool,
+}
+
+impl LaneOut {
+    fn new(lane: Priority, sender: Sender<Vec<Fetched>>) -> Self {
+        Self { lane, sender, chunk: Vec::new(), bytes: 0, full_since: None, paused: false }
+    }
+
+    /// Hands the chunk over, waiting at most `wait`. True if there is nothing left to hand over.
+    fn flush(&mut self, wait: Duration, now: Instant) -> bool {
+        if self.chunk.is_empty() {
+            return true;
+        }
+        match self.sender.send_timeout(std::mem::take(&mut self.chunk), wait) {
+            Ok(()) | Err(SendTimeoutError::Disconnected(_)) => {
+                self.bytes = 0;
+                self.full_since = None;
+                true
+            }
+            Err(SendTimeoutError::Timeout(chunk)) => {
+                self.chunk = chunk;
+                self.full_since.get_or_insert(now);
+                false
+            }
+        }
+    }
+}
+
+struct Poller {
+    setup: Setup,
+    consumer: GroupConsumer,
+    notices: Receiver<Notice>,
+    epoch: Arc<AtomicU64>,
+    /// Assigned partitions with the epoch they were assigned in.
+    owned: HashMap<Partition, u64>,
+    lanes: [LaneOut; 2],
+    watchdog: Watchdog,
+    /// Nothing is read any more; the group is kept until the close.
+    stopped: bool,
+    last_error: Option<(KafkaError, Instant)>,
+}
+
+/// Polls until told to close. Errors that end it are told to the coordinator.
+pub(crate) fn run(setup: Setup) {
+    let events = setup.events.clone();
+    let ended = Poller::connect(setup).and_then(Poller::poll_until_closed);
+    drop(match ended {
+        Ok(()) => events.send(Event::Closed),
+        Err(failure) => events.send(Event::Stopped(failure)),
+    });
+}
+
+impl Poller {
+    fn connect(setup: Setup) -> Result<Self, Failure> {
+        let epoch = Arc::new(AtomicU64::new(0));
+        let (consumer, notices) = subscribe(&setup, &epoch)?;
+        let lanes = [
+            LaneOut::new(Priority::Urgent, setup.urgent.clone()),
+            LaneOut::new(Priority::Routine, setup.routine.clone()),
+        ];
+        let watchdog = Watchdog::new(setup.position_stall, Instant::now());
+        let owned = HashMap::new();
+        Ok(Self { setup, consumer, notices, epoch, owned, lanes, watchdog, stopped: false, last_error: None })
+    }
+
+    fn poll_until_closed(mut self) -> Result<(), Failure> {
+        loop {
+            while let Ok(command) = self.setup.commands.try_recv() {
+                match command {
+                    Command::Commit(commits) => self.commit(&commits, CommitMode::Async),
+                    Command::Stop => self.stop(),
+                    Command::Close(commits) => {
+                        self.commit(&commits, CommitMode::Sync);
+                        self.consumer.context().closing.store(true, Ordering::Relaxed);
+                        return Ok(());
+                    }
+                }
+            }
+            self.hand_over();
+            // A lane that is full and not yet paused is waited for inside `hand_over`, not polled.
+            if self.lanes.iter().all(|lane| lane.chunk.is_empty() || lane.paused) {
+                self.poll_chunk()?;
+            }
+            self.notice();
+            self.watch()?;
+        }
+    }
+
+    fn hand_over(&mut self) {
+        for index in 0..self.lanes.len() {
+            let Some(lane) = self.lanes.get_mut(index) else { continue };
+            let now = Instant::now();
+            let wait = if lane.paused { Duration::ZERO } else { Duration::from_millis(5) };
+            let sent = lane.flush(wait, now);
+            let (name, paused) = (lane.lane, lane.paused);
+            if !sent && !paused && lane.full_since.is_some_and(|since| now.saturating_duration_since(since) >= GRACE) {
+                lane.paused = true;
+                self.setup.metrics.pauses.inc();
+                tracing::debug!(lane = ?name, "lane paused: as much in flight as allowed");
+                self.pause(name, self.owned.keys().copied().collect());
+            } else if sent && paused && !self.stopped && lane.sender.len() <= LANE_CHUNKS / 2 {
+                lane.paused = false;
+                self.resume(name);
+            }
+        }
+    }
+
+    /// Polls until a chunk is full or nothing more is there at once.
+    fn poll_chunk(&mut self) -> Result<(), Failure> {
+        let mut wait = POLL;
+        loop {
+            let fetched = match self.consumer.poll(wait) {
+                None => return Ok(()),
+                Some(Ok(message)) => self.fetched(&message),
+                Some(Err(error)) => return self.error(error),
+            };
+            wait = Duration::ZERO;
+            // An assignment that came with this poll counts for the record that came with it.
+            self.notice();
+            let Some(fetched) = fetched else { continue };
+            self.watchdog.pet(Instant::now());
+            let urgent = self.setup.inputs.get(fetched.partition.input).map(|input| input.lane);
+            let [urgent_lane, routine_lane] = &mut self.lanes;
+            let lane = if urgent == Some(Priority::Urgent) { urgent_lane } else { routine_lane };
+            lane.bytes += fetched.record.size();
+            lane.chunk.push(fetched);
+            if lane.chunk.len() >= self.setup.chunk.min(CHUNK_RECORDS) || lane.bytes >= CHUNK_BYTES {
+                return Ok(());
+            }
+        }
+    }
+
+    fn fetched(&self, message: &BorrowedMessage<'_>) -> Option<Fetched> {
+        let input = self.setup.inputs.iter().position(|input| *input.topic == *message.topic())?;
+        let topic = Arc::clone(&self.setup.inputs.get(input)?.topic);
+        let timestamp = message.timestamp().to_millis().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        let record = Record {
+            topic,
+            partition: message.partition(),
+            offset: message.offset(),
+            timestamp: timestamp.unwrap_or(Timestamp::UNIX_EPOCH),
+            key: message.key().map(<[u8]>::to_vec),
+            headers: message.headers().map(copy_headers).unwrap_or_default(),
+            payload: message.payload().unwrap_or_default().to_vec(),
+        };
+        let partition = Partition { input, number: message.partition() };
+        Some(Fetched { record, partition, epoch: self.epoch.load(Ordering::Relaxed) })
+    }
+
+    fn error(&mut self, error: KafkaError) -> Result<(), Failure> {
+        if is_fatal(&error) {
+            return Err(Failure::Broker(error));
+        }
+        if matches!(error, KafkaError::MessageConsumption(RDKafkaErrorCode::PollExceeded)) {
+            tracing::error!("consumer was not polled in time and has left its group; it joins again");
+        }
+        // The client repeats itself while a broker is down: once in ten seconds is enough.
+        let now = Instant::now();
+        let repeated = self.last_error.as_ref().is_some_and(|(last, at)| {
+            *last == error && now.saturating_duration_since(*at) < Duration::from_secs(10)
+        });
+        if !repeated {
+            tracing::warn!(%error, "consumer error; the client tries again");
+            self.last_error = Some((error, now));
+        }
+        Ok(())
+    }
+
+    /// Takes note of what the rebalance callbacks saw.
+    fn notice(&mut self) {
+        while let Ok(notice) = self.notices.try_recv() {
+            match notice {
+                Notice::Revoked(partitions) => {
+                    self.owned.retain(|partition, _| !partitions.contains(partition));
+                }
+                Notice::Assigned { partitions, epoch } => {
+                    self.watchdog.pet(Instant::now());
+                    self.owned.extend(partitions.iter().map(|partition| (*partition, epoch)));
+                    let paused: Vec<Priority> =
+                        self.lanes.iter().filter(|lane| lane.paused).map(|lane| lane.lane).collect();
+                    for lane in paused {
+                        self.pause(lane, partitions.clone());
+                    }
+                }
+            }
+        }
+    }
+
+    fn list(&self, lane: Priority, partitions: Vec<Partition>) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            if let Some(input) = self.setup.inputs.get(partition.input).filter(|input| input.lane == lane) {
+                list.add_partition(&input.topic, partition.number);
+            }
+        }
+        list
+    }
+
+    fn pause(&self, lane: Priority, partitions: Vec<Partition>) {
+        let list = self.list(lane, partitions);
+        if let Err(error) = self.consumer.pause(&list) {
+            tracing::warn!(%error, "partitions cannot be paused");
+        }
+    }
+
+    fn resume(&self, lane: Priority) {
+        let list = self.list(lane, self.owned.keys().copied().collect());
+        if let Err(error) = self.consumer.resume(&list) {
+            tracing::warn!(%error, "partitions cannot be resumed");
+        }
+    }
+
+    fn stop(&mut self) {
+        self.stopped = true;
+        for lane in [Priority::Urgent, Priority::Routine] {
+            self.pause(lane, self.owned.keys().copied().collect());
+        }
+        for lane in &mut self.lanes {
+            lane.paused = true;
+            lane.chunk.clear();
+        }
+    }
+
+    fn commit(&self, commits: &[Commit], mode: CommitMode) {
+        let mine = |commit: &&Commit| self.owned.get(&commit.partition).is_some_and(|epoch| *epoch <= commit.epoch);
+        let commits: Vec<Commit> = commits.iter().filter(mine).copied().collect();
+        if commits.is_empty() {
+            return;
+        }
+        if let Err(error) = self.consumer.commit(&self.consumer.context().list(&commits), mode) {
+            self.setup.metrics.commit_failures.inc();
+            tracing::warn!(%error, "offsets are not committed; tried again");
+            let partitions = commits.iter().map(|commit| commit.partition).collect();
+            drop(self.setup.events.send(Event::CommitFailed(partitions)));
+        }
+    }
+
+    fn watch(&mut self) -> Result<(), Failure> {
+        let now = Instant::now();
+        if self.stopped || self.owned.is_empty() || self.lanes.iter().any(|lane| lane.paused) {
+            self.watchdog.pet(now);
+            return Ok(());
+        }
+        if !self.watchdog.suspects(now) {
+            return Ok(());
+        }
+        let stalled = match self.stalled_topics() {
+            Ok(stalled) => stalled,
+            Err(error) => {
+                tracing::warn!(%error, "nothing was read for a while and the broker does not answer");
+                return Ok(());
+            }
+        };
+        for input in self.setup.inputs.iter() {
+            self.setup.metrics.position_stalled(&input.topic, stalled.contains(&input.topic));
+        }
+        if stalled.is_empty() {
+            return Ok(());
+        }
+        tracing::error!(topics = ?stalled, "records wait and none arrives; the consumer is made anew");
+        let (fresh, notices) = subscribe(&self.setup, &self.epoch)?;
+        // Dropping the old one leaves the group: its revocation is answered before `notices` changes hands.
+        drop(std::mem::replace(&mut self.consumer, fresh));
+        self.owned.clear();
+        self.notices = notices;
+        self.watchdog.pet(now);
+        Ok(())
+    }
+
+    /// Topics with a partition whose end lies beyond the consumer's position.
+    fn stalled_topics(&self) -> KafkaResult<Vec<Arc<str>>> {
+        let mut stalled = Vec::new();
+        let position = self.consumer.position()?;
+        let committed = self.consumer.committed(WATERMARKS)?;
+        let offset = |element: &TopicPartitionListElem<'_>| element.offset().to_raw().filter(|offset| *offset >= 0);
+        for element in position.elements() {
+            let (topic, partition) = (element.topic(), element.partition());
+            let (low, high) = self.consumer.fetch_watermarks(topic, partition, WATERMARKS)?;
+            // Before the first record there is no position: the client begins at the committed offset, or at the start.
+            let begin = committed.find_partition(topic, partition).as_ref().and_then(offset);
+            if offset(&element).or(begin).unwrap_or(low).max(low) < high {
+                stalled.push(Arc::from(element.topic()));
+            }
+        }
+        Ok(stalled)
+    }
+}
+
+fn subscribe(setup: &Setup, epoch: &Arc<AtomicU64>) -> Result<(GroupConsumer, Receiver<Notice>), Failure> {
+    // A notice for each rebalance, read after the poll that made it.
+    let (notices, noticed) = bounded(64);
+    let membership = Membership {
+        inputs: Arc::clone(&setup.inputs),
+        notices,
+        events: setup.events.clone(),
+        metrics: Arc::clone(&setup.metrics),
+        epoch: Arc::clone(epoch),
+        closing: AtomicBool::new(false),
+    };
+    let config = setup.client.consumer(&setup.group);
+    let consumer = GroupConsumer::from_config_and_context(&config, membership)
+        .map_err(|error| Failure::Fatal(setup.client.error("consumer")(error).into()))?;
+    let topics: Vec<&str> = setup.inputs.iter().map(|input| &*input.topic).collect();
+    consumer.subscribe(&topics).map_err(|error| Failure::Fatal(setup.client.error("subscription")(error).into()))?;
+    Ok((consumer, noticed))
+}
+
+/// rdkafka panics on a header whose name is not UTF-8 and offers no other way to it: such a header is left out.
+fn copy_headers(headers: &BorrowedHeaders) -> Headers {
+    let mut copy = Headers::default();
+    for index in 0..headers.count() {
+        match catch_unwind(AssertUnwindSafe(|| headers.try_get(index))) {
+            Ok(Some(header)) => copy.push(header.key, header.value.unwrap_or_default()),
+            Ok(None) => {}
+            Err(_) => tracing::warn!(index, "header with a name that is not UTF-8 left out"),
+        }
+    }
+    copy
+}

@@ -1,0 +1,11 @@
+//! The runtime over the embedded broker: what a stage, a sink and an operator may rely on.
+
+mod crash;
+mod delivery;
+mod failures;
+mod flow;
+mod observation;
+mod poison;
+mod scripted;
+mod sink;
+mod world;

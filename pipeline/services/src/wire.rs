@@ -1,0 +1,146 @@
+//! What travels between the pool and a decode worker.
+//!
+//! ```text
+//!   message   u32 little-endian length of the head │ head, JSON │ of a frame alone: 3 * width * height bytes RGB
+//!
+//!   pool ──▶ Setup   ──▶ worker       once
+//!   pool ◀── Ready   ◀── worker
+//!   pool ──▶ Request ──▶ worker       one at a time
+//!   pool ◀── Answer  ◀── worker
+//! ```
+
+use std::io::{self, Read, Write};
+
+use schemas::{BlobRef, FrameNumber, NotAnalysable, ReasonCode};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use stage::{ClipHeader, FrameError};
+
+/// Most bytes of a head. The longest holds the times of every frame of a clip.
+const MAX_HEAD_BYTES: u32 = 16 * 1024 * 1024;
+
+/// Most bytes of a picture: what a worker under its memory limit could not have made is refused unread.
+const MAX_PICTURE_BYTES: u64 = 512 * 1024 * 1024;
+
+/// The worker's limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Setup {
+    /// RLIMIT_AS in bytes.
+    pub(crate) address_space_bytes: u64,
+    /// Processor time of one request in seconds.
+    pub(crate) cpu_seconds: u64,
+}
+
+/// The worker keeps its limits from here on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ready {
+    /// The protocol's number: pool and worker are the same binary, unless one was replaced under the other.
+    pub(crate) protocol: u32,
+}
+
+/// The protocol's number.
+pub(crate) const PROTOCOL: u32 = 1;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Request {
+    pub(crate) path: String,
+    pub(crate) blob: BlobRef,
+    pub(crate) question: Question,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Question {
+    Header,
+    Frame(FrameNumber),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Answer {
+    Header(Box<ClipHeader>),
+    /// The picture's bytes follow the head.
+    Frame(Size),
+    Failed(Fault),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Size {
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+}
+
+impl Size {
+    /// Bytes of the picture, if it is one that may be read.
+    pub(crate) fn bytes(self) -> Option<usize> {
+        let bytes = u64::from(self.width).checked_mul(u64::from(self.height))?.checked_mul(3)?;
+        (bytes <= MAX_PICTURE_BYTES).then(|| usize::try_from(bytes).ok()).flatten()
+    }
+}
+
+/// [`FrameError`] as it travels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Fault {
+    NotAnalysable(NotAnalysable),
+    Damaged { code: ReasonCode, detail: String },
+    NotFound,
+    Mismatch,
+    Unavailable(String),
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("decode worker cannot read the instance: {reason}")]
+struct Unreadable {
+    reason: String,
+}
+
+impl Fault {
+    pub(crate) fn of(error: &FrameError) -> Self {
+        match error {
+            FrameError::NotAnalysable { reason } => Self::NotAnalysable(*reason),
+            FrameError::Damaged { code, detail } => {
+                Self::Damaged { code: code.clone(), detail: detail.clone() }
+            }
+            FrameError::NotFound { .. } => Self::NotFound,
+            FrameError::Mismatch { .. } => Self::Mismatch,
+            FrameError::Unavailable(source) => Self::Unavailable(source.to_string()),
+        }
+    }
+
+    pub(crate) fn into_error(self, blob: &BlobRef) -> FrameError {
+        match self {
+            Self::NotAnalysable(reason) => FrameError::NotAnalysable { reason },
+            Self::Damaged { code, detail } => FrameError::Damaged { code, detail },
+            Self::NotFound => FrameError::NotFound { key: blob.key() },
+            Self::Mismatch => FrameError::Mismatch { key: blob.key() },
+            Self::Unavailable(reason) => FrameError::Unavailable(Box::new(Unreadable { reason })),
+        }
+    }
+}
+
+/// Writes one head, and the picture after it.
+pub(crate) fn send(output: &mut impl Write, head: &impl Serialize, picture: &[u8]) -> io::Result<()> {
+    let head = serde_json::to_vec(head)?;
+    let length = u32::try_from(head.len()).ok().filter(|length| *length <= MAX_HEAD_BYTES);
+    let length = length.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "head is too long"))?;
+    output.write_all(&length.to_le_bytes())?;
+    output.write_all(&head)?;
+    output.write_all(picture)?;
+    output.flush()
+}
+
+/// Reads one head; nothing at the end of the input.
+pub(crate) fn receive<T: DeserializeOwned>(input: &mut impl Read) -> io::Result<Option<T>> {
+    let mut length = [0; 4];
+    match input.read_exact(&mut length) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        read => read?,
+    }
+    let length = u32::from_le_bytes(length);
+    if length > MAX_HEAD_BYTES {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "head is too long"));
+    }
+    let mut head = vec![0; length as usize];
+    input.read_exact(&mut head)?;
+    Ok(Some(serde_json::from_slice(&head)?))
+}

@@ -1,0 +1,189 @@
+//! Decode workers as processes: what comes back, and what a worker that goes wrong costs.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests: a failure here is a failed test")]
+
+use std::{
+    fs,
+    io::Cursor,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use schemas::{Area, BlobRef, FrameNumber};
+use services::{DecodePool, DecodePoolConfig, ObjectBlobs};
+use stage::{Blobs as _, FrameError, Frames as _};
+use tempfile::TempDir;
+
+const CINE: &[u8] = include_bytes!("../../../stages/pixels/tests/fixtures/examples_ybr_color.dcm");
+
+/// Built together with this test by `cargo test`.
+fn worker() -> PathBuf {
+    let deps = std::env::current_exe().unwrap();
+    let worker = deps.parent().and_then(Path::parent).unwrap().join("examples/decode_worker");
+    assert!(worker.exists(), "{} is not built; run cargo test without --test", worker.display());
+    worker
+}
+
+struct Setting {
+    dir: TempDir,
+    blobs: Arc<ObjectBlobs>,
+    config: DecodePoolConfig,
+}
+
+impl Setting {
+    fn new() -> Self {
+        let dir = TempDir::new().unwrap();
+        let blobs = Arc::new(ObjectBlobs::folder(&dir.path().join("blobs")).unwrap());
+        let config = DecodePoolConfig {
+            program: worker(),
+            args: vec![],
+            workers: 1,
+            request_timeout: Duration::from_mins(1),
+            address_space_bytes: 1 << 30,
+        };
+        Self { dir, blobs, config }
+    }
+
+    /// The first `times` workers do what `mode` says.
+    fn misbehaving(mode: &str, times: u32) -> Self {
+        let mut setting = Self::new();
+        let marks = setting.dir.path().join("marks");
+        fs::create_dir(&marks).unwrap();
+        setting.config.args = vec![mode.into(), marks.into(), times.to_string().into()];
+        setting
+    }
+
+    fn pool(&self) -> DecodePool {
+        DecodePool::new(Arc::clone(&self.blobs), self.config.clone())
+    }
+
+    fn put(&self, bytes: &[u8]) -> BlobRef {
+        self.blobs.put(Area::Raw, bytes).unwrap()
+    }
+}
+
+fn code(error: &FrameError) -> &str {
+    match error {
+        FrameError::Damaged { code, .. } => code.as_str(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn frames_come_back_as_they_decode_here_and_masked() {
+    let setting = Setting::new();
+    let (pool, blob) = (setting.pool(), setting.put(CINE));
+    let mut clip = pixels::Clip::open(Cursor::new(CINE)).unwrap();
+    let mask = clip.mask().unwrap();
+    let header = pool.header(&blob).unwrap();
+    assert_eq!(header, clip.clip_header(&mask));
+    assert!(header.frames > 1);
+    for number in [1, header.frames] {
+        let frame = pool.frame(&blob, FrameNumber(number)).unwrap();
+        assert_eq!(frame.number, FrameNumber(number));
+        assert_eq!(frame.image, clip.masked_frame(number - 1, &mask).unwrap().into_image());
+    }
+    let [x0, y0, width, height] = header.visible;
+    let frame = pool.frame(&blob, FrameNumber(1)).unwrap().image;
+    for (index, pixel) in frame.rgb.chunks_exact(3).enumerate() {
+        let (x, y) = (index as u32 % frame.width, index as u32 / frame.width);
+        let outside = x < x0 || y < y0 || x >= x0 + width || y >= y0 + height;
+        assert!(!outside || pixel == [0, 0, 0], "a pixel outside the tissue shows at {x}, {y}");
+    }
+}
+
+#[test]
+fn faults_of_an_instance_are_named() {
+    let setting = Setting::new();
+    let pool = setting.pool();
+    let absent = BlobRef::of(Area::Raw, b"never put");
+    assert!(matches!(pool.header(&absent), Err(FrameError::NotFound { key }) if key == absent.key()));
+
+    let rotten = setting.put(b"as received");
+    fs::write(setting.dir.path().join("blobs").join(rotten.key()), b"AS RECEIVED").unwrap();
+    assert!(matches!(pool.header(&rotten), Err(FrameError::Mismatch { key }) if key == rotten.key()));
+
+    assert_eq!(code(&pool.header(&setting.put(b"no picture")).unwrap_err()), "UNKNOWN_FORMAT");
+    let cine = setting.put(CINE);
+    let frames = pool.header(&cine).unwrap().frames;
+    for number in [0, frames + 1, u32::MAX] {
+        assert_eq!(code(&pool.frame(&cine, FrameNumber(number)).unwrap_err()), "FRAME_INDEX");
+    }
+    pool.frame(&cine, FrameNumber(1)).unwrap();
+}
+
+#[test]
+fn a_crash_is_tried_once_more_on_a_fresh_worker() {
+    let setting = Setting::misbehaving("abort", 1);
+    setting.pool().header(&setting.put(CINE)).unwrap();
+}
+
+#[test]
+fn two_crashes_cost_the_instance_and_nothing_else() {
+    let setting = Setting::misbehaving("abort", 2);
+    let (pool, blob) = (setting.pool(), setting.put(CINE));
+    let error = pool.header(&blob).unwrap_err();
+    assert_eq!(code(&error), "DECODER_CRASHED");
+    assert!(error.to_string().contains("signal 6"), "{error}");
+    pool.header(&blob).unwrap();
+}
+
+#[test]
+fn a_worker_that_takes_more_memory_than_allowed_ends() {
+    let setting = Setting::misbehaving("allocate", 2);
+    let (pool, blob) = (setting.pool(), setting.put(CINE));
+    assert_eq!(code(&pool.header(&blob).unwrap_err()), "DECODER_CRASHED");
+    pool.header(&blob).unwrap();
+}
+
+#[test]
+fn a_worker_that_hangs_is_killed_when_its_time_is_up() {
+    let mut setting = Setting::misbehaving("hang", 1);
+    setting.config.request_timeout = Duration::from_secs(3);
+    let (pool, blob) = (setting.pool(), setting.put(CINE));
+    let start = Instant::now();
+    assert_eq!(code(&pool.header(&blob).unwrap_err()), "DECODER_TIMEOUT");
+    assert!(start.elapsed() < Duration::from_secs(30), "killed, not waited for");
+    setting.config.request_timeout = Duration::from_mins(1);
+    setting.pool().header(&blob).unwrap();
+}
+
+#[test]
+fn a_program_that_is_no_worker_says_nothing_about_the_instance() {
+    let mut setting = Setting::new();
+    let blob = setting.put(CINE);
+    for program in ["/bin/true", "/bin/echo", "/no/such/program"] {
+        setting.config.program = program.into();
+        let error = setting.pool().header(&blob).unwrap_err();
+        assert!(matches!(error, FrameError::Unavailable(_)), "{program}: {error:?}");
+    }
+}
+
+#[test]
+fn workers_inherit_no_environment() {
+    let mut setting = Setting::new();
+    setting.config.args = vec!["no-environment".into()];
+    setting.pool().header(&setting.put(CINE)).unwrap();
+}
+
+#[test]
+fn more_threads_than_workers_all_get_their_frames() {
+    let mut setting = Setting::new();
+    setting.config.workers = 2;
+    let pool = setting.pool();
+    let blob = setting.put(CINE);
+    let garbage = setting.put(b"no picture");
+    std::thread::scope(|scope| {
+        for thread in 0..6 {
+            let (pool, blob, garbage) = (&pool, &blob, &garbage);
+            scope.spawn(move || {
+                if thread % 3 == 0 {
+                    assert_eq!(code(&pool.header(garbage).unwrap_err()), "UNKNOWN_FORMAT");
+                } else {
+                    pool.frame(blob, FrameNumber(1)).unwrap();
+                }
+            });
+        }
+    });
+}

@@ -1,0 +1,52 @@
+//! `check`: everything that can be known to be wrong before the service starts.
+
+use std::io::Write as _;
+
+use crate::{
+    config::Config,
+    data_dir::DataDir,
+    exit::{Exit, Failure},
+    store,
+    system::{CheckStages, Parts, open_blobs, start_engine, topic_specs},
+};
+
+pub(crate) fn run(live: bool, config: &Config) -> Result<Exit, Failure> {
+    let mut tables = config.stages.clone();
+    CheckStages::check(&mut tables)?;
+    if let Some(unknown) = tables.keys().next() {
+        return Err(Failure::usage(format!("[stages.{unknown}] belongs to no stage; remove it or mend its name")));
+    }
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "configuration: valid")?;
+    if !live {
+        return Ok(Exit::Done);
+    }
+    let data_dir = DataDir::take(&config.data_dir)?;
+    let parts = Parts::start(config, data_dir.path())?;
+    let mut failed = false;
+    let mut line = |what: &str, result: Result<String, Failure>| -> std::io::Result<()> {
+        match result {
+            Ok(text) => writeln!(out, "{what}: {text}"),
+            Err(failure) => {
+                failed = true;
+                writeln!(out, "{what}: FAILED: {}", failure.chain())
+            }
+        }
+    };
+    line("broker", runtime::topics::ensure(&parts.client, &topic_specs(config)).map(|_| "answers, topics are there".to_owned()).map_err(Failure::from))?;
+    line(
+        "database",
+        store::pending(&parts.database).map_err(Failure::from).map(|pending| {
+            if pending.is_empty() { "answers, tables are up to date".to_owned() } else { format!("answers, lacks {}", pending.join(", ")) }
+        }),
+    )?;
+    line("blobs", open_blobs(config, data_dir.path()).and_then(|blobs| {
+        let probe = stage::Blobs::put(&*blobs, schemas::Area::Quarantine, b"prescreen check")?;
+        stage::Blobs::get(&*blobs, &probe)?;
+        Ok("written and read back".to_owned())
+    }))?;
+    line("model", start_engine(config, data_dir.path()).map(|(engine, _)| {
+        format!("loads, digest {}", engine.handle().info().digest)
+    }))?;
+    Ok(if failed { Exit::No } else { Exit::Done })
+}

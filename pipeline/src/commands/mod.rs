@@ -1,0 +1,14 @@
+//! One file for each command. A command reads its arguments, does one thing and answers with an exit code.
+
+pub(crate) mod bench;
+pub(crate) mod check;
+pub(crate) mod decode_worker;
+pub(crate) mod demo;
+pub(crate) mod generate;
+pub(crate) mod ingest;
+pub(crate) mod inspect;
+pub(crate) mod phantom;
+pub(crate) mod run;
+pub(crate) mod status;
+pub(crate) mod study;
+pub(crate) mod tables;

@@ -1,0 +1,280 @@
+//! What an operator may set: raw layers first ([`layers`]), then types that cannot be wrong.
+//!
+//! Every default stands in `config/default.toml` and nowhere else; an unknown key is an error.
+
+mod layers;
+mod values;
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+
+use serde::Deserialize;
+use toml::Table;
+
+pub(crate) use layers::{LayerError, Layers};
+pub(crate) use values::{Secret, Size, Span};
+
+/// The whole configuration.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) broker: Broker,
+    pub(crate) topics: Topics,
+    pub(crate) database: Database,
+    pub(crate) blobs: Blobs,
+    pub(crate) intake: Intake,
+    pub(crate) decode: Decode,
+    pub(crate) model: Model,
+    pub(crate) runtime: Runtime,
+    pub(crate) console: Console,
+    pub(crate) truth: Truth,
+    pub(crate) log: Log,
+    /// One table for each stage, handed to it unread.
+    pub(crate) stages: BTreeMap<String, Table>,
+}
+
+/// Which implementation of a part is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum BrokerKind {
+    Embedded,
+    Kafka,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Broker {
+    pub(crate) kind: BrokerKind,
+    pub(crate) bootstrap: String,
+    pub(crate) properties: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Topics {
+    pub(crate) partitions: u32,
+    pub(crate) partitions_embedded: u32,
+    pub(crate) replication: u16,
+    pub(crate) retention: Span,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum DatabaseKind {
+    Embedded,
+    Postgres,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Database {
+    pub(crate) kind: DatabaseKind,
+    pub(crate) url: Secret,
+    pub(crate) statement_timeout: Span,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum BlobsKind {
+    Folder,
+    S3,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Blobs {
+    pub(crate) kind: BlobsKind,
+    pub(crate) folder: String,
+    pub(crate) s3: S3,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct S3 {
+    pub(crate) endpoint: String,
+    pub(crate) region: String,
+    pub(crate) bucket: String,
+    pub(crate) allow_http: bool,
+    pub(crate) access_key: Secret,
+    pub(crate) secret_key: Secret,
+    pub(crate) cache: Size,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Intake {
+    pub(crate) listen: SocketAddr,
+    pub(crate) ae_title: String,
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) associations: usize,
+    pub(crate) idle_timeout: Span,
+    pub(crate) max_object: Size,
+    pub(crate) min_free: Size,
+    pub(crate) quiet_time: Span,
+    pub(crate) hard_cap: Span,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Peer {
+    pub(crate) ae_title: String,
+    #[serde(default)]
+    pub(crate) address: Option<std::net::IpAddr>,
+    #[serde(default)]
+    pub(crate) urgent: bool,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Decode {
+    pub(crate) workers: usize,
+    pub(crate) memory: Size,
+    pub(crate) timeout: Span,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Model {
+    /// Empty: the untrained checkpoint that the binary carries.
+    pub(crate) path: String,
+    pub(crate) queue: usize,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Runtime {
+    pub(crate) workers: BTreeMap<String, usize>,
+    pub(crate) in_flight: usize,
+    pub(crate) record_attempts: u32,
+    pub(crate) backoff_first: Span,
+    pub(crate) backoff_most: Span,
+    pub(crate) drain_deadline: Span,
+    pub(crate) position_stall: Span,
+    pub(crate) memo: bool,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Console {
+    pub(crate) listen: SocketAddr,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Truth {
+    pub(crate) deadline: Span,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Log {
+    pub(crate) filter: String,
+    pub(crate) format: LogFormat,
+}
+
+/// Why the configuration cannot be used. Each variant names the key.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// A layer cannot be read.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    /// A key is unknown, missing or of the wrong type.
+    #[error("configuration is not valid: {0}")]
+    Shape(String),
+    /// A value contradicts another.
+    #[error("{key}: {problem}")]
+    Contradiction {
+        /// The key.
+        key: &'static str,
+        /// What is wrong and how to mend it.
+        problem: String,
+    },
+}
+
+impl Config {
+    /// Reads and checks all layers.
+    pub(crate) fn load(layers: &Layers) -> Result<Self, ConfigError> {
+        Self::of(layers.merge()?)
+    }
+
+    fn of(table: Table) -> Result<Self, ConfigError> {
+        let config: Self = table.try_into().map_err(|error: toml::de::Error| ConfigError::Shape(error.to_string()))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |key, problem: &str| Err(ConfigError::Contradiction { key, problem: problem.to_owned() });
+        if self.broker.kind == BrokerKind::Kafka && self.broker.bootstrap.is_empty() {
+            return wrong("broker.bootstrap", "is empty; name at least one broker as host:port");
+        }
+        if self.blobs.kind == BlobsKind::S3 && self.blobs.s3.bucket.is_empty() {
+            return wrong("blobs.s3.bucket", "is empty; name the bucket");
+        }
+        if self.topics.partitions == 0 || self.topics.partitions_embedded == 0 {
+            return wrong("topics.partitions", "is 0; a topic has at least one partition");
+        }
+        if self.intake.ae_title.is_empty() || self.intake.ae_title.len() > 16 || !self.intake.ae_title.is_ascii() {
+            return wrong("intake.ae_title", "is not 1 to 16 ASCII characters (DICOM PS3.8)");
+        }
+        if !self.console.listen.ip().is_loopback() {
+            return wrong("console.listen", "is not a loopback address; the console has no accounts yet, put a proxy with authentication before it");
+        }
+        if self.decode.workers == 0 {
+            return wrong("decode.workers", "is 0; nothing could be decoded");
+        }
+        Ok(())
+    }
+
+    /// Whether any part runs inside this process.
+    pub(crate) fn is_embedded(&self) -> bool {
+        self.broker.kind == BrokerKind::Embedded || self.database.kind == DatabaseKind::Embedded
+    }
+
+    /// The effective configuration for the log. Secrets are references only, so nothing needs hiding.
+    pub(crate) fn redacted(&self) -> String {
+        format!("{self:?}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(assignments: &[&str]) -> Result<Config, ConfigError> {
+        let assignments = assignments.iter().map(|text| (*text).to_owned()).collect();
+        Config::load(&Layers { assignments, ..Layers::default() })
+    }
+
+    #[test]
+    fn the_built_in_defaults_are_valid() {
+        let config = load(&[]).expect("defaults");
+        assert!(config.is_embedded());
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_that_names_it() {
+        let error = load(&["console.lisen=127.0.0.1:1"]).expect_err("a typo");
+        assert!(error.to_string().contains("lisen"), "{error}");
+    }
+
+    #[test]
+    fn a_literal_secret_is_refused() {
+        assert!(load(&["database.url=postgres://user:secret@host/db"]).is_err());
+        assert!(load(&["database.url={ env = \"DATABASE_URL\" }"]).is_ok());
+    }
+
+    #[test]
+    fn contradictions_are_found_before_anything_starts() {
+        for wrong in ["broker.kind=\"kafka\"", "console.listen=0.0.0.0:80", "decode.workers=0", "topics.partitions=0"] {
+            assert!(matches!(load(&[wrong]), Err(ConfigError::Contradiction { .. })), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The running system as the console sees it.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use console::site::{
+    Received, Site, SiteError, Status, StudyFilter, StudyRow, StudyTimeline, UploadOptions,
+};
+use intake::{FileOptions, Intake, Novelty, Refusal};
+use jiff::{SignedDuration, Timestamp};
+use prometheus::{Registry, TextEncoder};
+use schemas::{BlobRef, Priority, Revision, RunId, StudyUid};
+use services::ObjectBlobs;
+use stage::{BlobError, Blobs as _};
+
+use crate::{
+    backlog::Latest,
+    store::{self, Database, DatabaseError},
+};
+
+/// What the console asks.
+pub(crate) struct LiveSite {
+    pub(crate) database: Database,
+    pub(crate) intake: Option<Intake>,
+    pub(crate) blobs: Arc<ObjectBlobs>,
+    pub(crate) registry: Registry,
+    pub(crate) backlog: Latest,
+    pub(crate) deadline: Duration,
+}
+
+fn database(error: DatabaseError) -> SiteError {
+    tracing::warn!(%error, "a question to the database failed");
+    SiteError::Unavailable { part: "database" }
+}
+
+fn refused(refusal: &Refusal) -> SiteError {
+    match refusal {
+        Refusal::Stopped => SiteError::Unavailable { part: "intake" },
+        other => SiteError::Refused(other.to_string()),
+    }
+}
+
+impl LiveSite {
+    fn intake(&self) -> Result<&Intake, SiteError> {
+        self.intake.as_ref().ok_or_else(|| SiteError::Refused("this process has no intake role".to_owned()))
+    }
+
+    /// Revisions that are safe in the spool and not announced yet.
+    fn spooled(&self) -> i64 {
+        let families = self.registry.gather();
+        let family = families.iter().find(|family| family.name() == "prescreen_intake_revisions_unpublished");
+        family.and_then(|family| family.get_metric().first()).map_or(0, |metric| metric.get_gauge().get_value() as i64)
+    }
+}
+
+impl Site for LiveSite {
+    fn status(&self) -> Result<Status, SiteError> {
+        let now = Timestamp::now();
+        let deadline = SignedDuration::try_from(self.deadline).unwrap_or(SignedDuration::MAX);
+        let studies = store::state_counts(&self.database, &RunId::live(), now, deadline).map_err(database)?;
+        let stages = self.backlog.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        Ok(Status { at: now, studies, spooled: self.spooled(), stages })
+    }
+
+    fn studies(&self, filter: &StudyFilter) -> Result<Vec<StudyRow>, SiteError> {
+        store::studies(&self.database, &RunId::live(), filter).map_err(database)
+    }
+
+    fn study(&self, study: &StudyUid) -> Result<Option<StudyTimeline>, SiteError> {
+        store::timeline(&self.database, &RunId::live(), study).map_err(database)
+    }
+
+    fn picture(&self, picture: &BlobRef) -> Result<Option<Vec<u8>>, SiteError> {
+        match self.blobs.get(picture) {
+            Ok(png) => Ok(Some(png)),
+            Err(BlobError::NotFound { .. } | BlobError::Mismatch { .. }) => Ok(None),
+            Err(BlobError::Unavailable { .. }) => Err(SiteError::Unavailable { part: "blob store" }),
+        }
+    }
+
+    fn metrics(&self) -> String {
+        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
+    }
+
+    fn receive(&self, file: &Path, options: &UploadOptions) -> Result<Vec<Received>, SiteError> {
+        let options = FileOptions {
+            priority: options.priority.unwrap_or(Priority::Routine),
+            synthetic: options.synthetic,
+            domain: options.domain,
+        };
+        let mut answers = Vec::new();
+        self.intake()?.receive_path(file, options, &mut |report| {
+            answers.push(match report.result {
+                Ok(receipt) => {
+                    let (study_uid, instance_uid) = (receipt.study, receipt.instance);
+                    match receipt.novelty {
+                        Novelty::Stored => Received::Stored { study_uid, instance_uid },
+                        Novelty::Duplicate => Received::Duplicate { study_uid, instance_uid },
+                    }
+                }
+                Err(refusal) => Received::Refused { reason: refusal.to_string() },
+            });
+        });
+        Ok(answers)
+    }
+
+    fn close(&self, study: &StudyUid) -> Result<Option<Revision>, SiteError> {
+        self.intake()?.close_study(study).map_err(|refusal| refused(&refusal))
+    }
+}

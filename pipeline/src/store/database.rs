@@ -1,0 +1,203 @@
+//! The one door to PostgreSQL: a thread, its connection, and bounded queues of closures.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    thread,
+    time::Duration,
+};
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+use postgres::{Client, NoTls, Transaction};
+
+/// Writes that may wait. Small: the sink waits for each anyway, and backpressure belongs into Kafka.
+const WRITE_QUEUE: usize = 4;
+/// Reads that may wait before a caller is told that the database is busy.
+const READ_QUEUE: usize = 64;
+
+/// Why a job brought no result.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DatabaseError {
+    /// No connection, or it broke. The job may have been done: jobs are written so that doing them again is harmless.
+    #[error("database is not reachable")]
+    Unavailable(#[source] Box<postgres::Error>),
+    /// PostgreSQL refused a statement.
+    #[error("database refused a statement (SQLSTATE {code})")]
+    Refused {
+        /// SQLSTATE; classes 22 and 23 blame the data.
+        code: String,
+        /// Why. PostgreSQL's text may quote data: it is for `source`, never for a log line of ours.
+        source: Box<postgres::Error>,
+    },
+    /// Too many readers.
+    #[error("database queue is full ({READ_QUEUE} reads waiting); try again later")]
+    Busy,
+    /// The job panicked; the connection was dropped.
+    #[error("database job panicked")]
+    Panicked,
+    /// The database thread has ended.
+    #[error("database is shut down")]
+    Closed,
+}
+
+impl DatabaseError {
+    fn of(error: postgres::Error) -> Self {
+        match error.code() {
+            // Class 57P: the server is shutting down or not ready; class 08: the connection failed.
+            Some(code) if !code.code().starts_with("57P") && !code.code().starts_with("08") => {
+                Self::Refused { code: code.code().to_owned(), source: Box::new(error) }
+            }
+            _ => Self::Unavailable(Box::new(error)),
+        }
+    }
+
+    /// Whether PostgreSQL blames the data rather than itself: data exception or integrity violation.
+    pub(crate) fn blames_data(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if code.starts_with("22") || code.starts_with("23"))
+    }
+}
+
+/// Whose rights a job runs with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Everything but identity.
+    App,
+    /// The identity table alone.
+    Identity,
+    /// The connection's own role; for migrations.
+    Owner,
+}
+
+impl Role {
+    fn statement(self) -> Option<&'static str> {
+        match self {
+            Self::App => Some("SET LOCAL ROLE prescreen_app"),
+            Self::Identity => Some("SET LOCAL ROLE prescreen_identity"),
+            Self::Owner => None,
+        }
+    }
+}
+
+type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+
+/// A handle to the database thread. Cloning it is cheap; the thread ends when the last handle is gone.
+#[derive(Clone)]
+pub(crate) struct Database {
+    writes: Sender<Job>,
+    reads: Sender<Job>,
+}
+
+impl Database {
+    /// Starts the thread. It connects when the first job comes, and again whenever the connection is lost.
+    pub(crate) fn start(url: String, statement_timeout: Duration) -> std::io::Result<Self> {
+        let (writes, write_jobs) = bounded(WRITE_QUEUE);
+        let (reads, read_jobs) = bounded(READ_QUEUE);
+        thread::Builder::new()
+            .name("database".to_owned())
+            .spawn(move || serve(Connection { url, statement_timeout, client: None }, &write_jobs, &read_jobs))?;
+        Ok(Self { writes, reads })
+    }
+
+    /// Runs `work` as one transaction and waits for it. The caller waits for a place in the queue.
+    pub(crate) fn write<T: Send + 'static>(
+        &self,
+        role: Role,
+        work: impl FnOnce(&mut Transaction<'_>) -> Result<T, postgres::Error> + Send + 'static,
+    ) -> Result<T, DatabaseError> {
+        let (job, answer) = job(role, work);
+        self.writes.send(job).map_err(|_| DatabaseError::Closed)?;
+        answer.recv().map_err(|_| DatabaseError::Panicked)?
+    }
+
+    /// As [`Self::write`], but refuses at once when too many readers wait.
+    pub(crate) fn read<T: Send + 'static>(
+        &self,
+        role: Role,
+        work: impl FnOnce(&mut Transaction<'_>) -> Result<T, postgres::Error> + Send + 'static,
+    ) -> Result<T, DatabaseError> {
+        let (job, answer) = job(role, work);
+        self.reads.try_send(job).map_err(|error| {
+            if error.is_full() { DatabaseError::Busy } else { DatabaseError::Closed }
+        })?;
+        answer.recv().map_err(|_| DatabaseError::Panicked)?
+    }
+
+    /// Lends the bare connection, for the migration library, which makes transactions of its own.
+    pub(crate) fn with_client<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Client) -> T + Send + 'static,
+    ) -> Result<T, DatabaseError> {
+        let (sender, answer) = bounded(1);
+        let job: Job = Box::new(move |connection| {
+            let result = connection.client().map(work).map_err(DatabaseError::of);
+            // A caller that is gone needs no answer.
+            let _ = sender.send(result);
+        });
+        self.writes.send(job).map_err(|_| DatabaseError::Closed)?;
+        answer.recv().map_err(|_| DatabaseError::Panicked)?
+    }
+}
+
+type Answer<T> = Receiver<Result<T, DatabaseError>>;
+
+fn job<T: Send + 'static>(
+    role: Role,
+    work: impl FnOnce(&mut Transaction<'_>) -> Result<T, postgres::Error> + Send + 'static,
+) -> (Job, Answer<T>) {
+    let (sender, answer) = bounded(1);
+    let job: Job = Box::new(move |connection| {
+        let result = connection.transaction(role, work).map_err(DatabaseError::of);
+        // A caller that is gone needs no answer.
+        let _ = sender.send(result);
+    });
+    (job, answer)
+}
+
+fn serve(mut connection: Connection, writes: &Receiver<Job>, reads: &Receiver<Job>) {
+    // `select!` picks at random among ready queues, so reads pass between write batches and neither starves.
+    loop {
+        let job = select! {
+            recv(writes) -> job => job,
+            recv(reads) -> job => job,
+        };
+        let Ok(job) = job else { return };
+        if catch_unwind(AssertUnwindSafe(|| job(&mut connection))).is_err() {
+            connection.client = None;
+        }
+    }
+}
+
+struct Connection {
+    url: String,
+    statement_timeout: Duration,
+    client: Option<Client>,
+}
+
+impl Connection {
+    fn client(&mut self) -> Result<&mut Client, postgres::Error> {
+        if self.client.as_ref().is_none_or(Client::is_closed) {
+            self.client = None;
+            let mut config: postgres::Config = self.url.parse()?;
+            config.connect_timeout(Duration::from_secs(5)).application_name("prescreen");
+            config.keepalives_idle(Duration::from_secs(30)).tcp_user_timeout(Duration::from_secs(30));
+            let mut client = config.connect(NoTls)?;
+            client.batch_execute(&format!("SET statement_timeout = {}", self.statement_timeout.as_millis()))?;
+            self.client = Some(client);
+        }
+        #[expect(clippy::expect_used, reason = "set right above when absent")]
+        Ok(self.client.as_mut().expect("a client"))
+    }
+
+    fn transaction<T>(
+        &mut self,
+        role: Role,
+        work: impl FnOnce(&mut Transaction<'_>) -> Result<T, postgres::Error>,
+    ) -> Result<T, postgres::Error> {
+        let mut transaction = self.client()?.transaction()?;
+        if let Some(statement) = role.statement() {
+            transaction.batch_execute(statement)?;
+        }
+        let result = work(&mut transaction)?;
+        transaction.commit()?;
+        Ok(result)
+    }
+}

@@ -1,0 +1,27 @@
+//! The result store: PostgreSQL behind one door.
+//!
+//! ```text
+//!   report.issued, study.rejected, …, *.dlq ──▶ runtime sink ──▶ StoreWriter ─┐ writes (bounded, 4)
+//!   console, API, CLI ────────────────────────────────────────▶ queries ──────┤ reads  (bounded, 64)
+//!                                                                              ▼
+//!                                                        Database thread ──▶ one connection
+//! ```
+//!
+//! Invariants:
+//! - One thread owns the connection: the `postgres` crate blocks and must not run inside tokio, and the embedded
+//!   PostgreSQL serves one connection at a time.
+//! - Every job is one transaction under one role, with a statement timeout.
+//! - The first write of (run, study, revision) wins; writing the same record again changes nothing but a counter.
+//! - A Kafka offset is committed after the transaction that stored its record.
+
+mod database;
+mod migrations;
+mod queries;
+mod timeline;
+mod writer;
+
+pub(crate) use database::{Database, DatabaseError, Role};
+pub(crate) use migrations::{migrate, pending};
+pub(crate) use queries::{IdentityRow, TerminalState, identity_upsert, state_counts, studies, study_report, terminal_state};
+pub(crate) use timeline::timeline;
+pub(crate) use writer::{StoreMetrics, StoreWriter};

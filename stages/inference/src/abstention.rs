@@ -1,0 +1,66 @@
+//! Why there is no usable answer, in codes and words of our own.
+
+use schemas::{Abstention, ReasonCode};
+
+/// Why the model's answer is missing or not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AbstentionReason {
+    /// No prompt exists for the kind of examination. Not asked.
+    DomainNotSupported,
+    /// The model knows phantoms only and the study is a patient's. Not asked.
+    ModelSyntheticOnly,
+    /// No end-diastolic or end-systolic picture. Not asked.
+    NoKeyframes,
+    /// The weights are random: asked, and not believed whatever it said.
+    ModelUntrained,
+    /// The answer is not the one JSON object asked for.
+    AnswerUnparsable,
+    /// The token cap cut the answer.
+    AnswerTruncated,
+    /// The model repeated itself and was cut.
+    Repetition,
+}
+
+impl AbstentionReason {
+    /// Every reason.
+    pub const ALL: [Self; 7] = [
+        Self::DomainNotSupported,
+        Self::ModelSyntheticOnly,
+        Self::NoKeyframes,
+        Self::ModelUntrained,
+        Self::AnswerUnparsable,
+        Self::AnswerTruncated,
+        Self::Repetition,
+    ];
+
+    /// The stable code.
+    pub const fn code(self) -> ReasonCode {
+        match self {
+            Self::DomainNotSupported => const { ReasonCode::known("DOMAIN_NOT_SUPPORTED") },
+            Self::ModelSyntheticOnly => const { ReasonCode::known("MODEL_SYNTHETIC_ONLY") },
+            Self::NoKeyframes => const { ReasonCode::known("NO_KEYFRAMES") },
+            Self::ModelUntrained => const { ReasonCode::known("MODEL_UNTRAINED") },
+            Self::AnswerUnparsable => const { ReasonCode::known("ANSWER_UNPARSABLE") },
+            Self::AnswerTruncated => const { ReasonCode::known("ANSWER_TRUNCATED") },
+            Self::Repetition => const { ReasonCode::known("REPETITION") },
+        }
+    }
+
+    fn detail(self) -> &'static str {
+        match self {
+            Self::DomainNotSupported => "there is no prompt for this kind of examination",
+            Self::ModelSyntheticOnly => {
+                "the model was trained on phantoms only and the study is not synthetic"
+            }
+            Self::NoKeyframes => "no end-diastolic or end-systolic picture was found",
+            Self::ModelUntrained => "the model has random weights",
+            Self::AnswerUnparsable => "the answer is not the one JSON object asked for",
+            Self::AnswerTruncated => "the answer met the token cap",
+            Self::Repetition => "the model repeated itself and was stopped",
+        }
+    }
+
+    pub(crate) fn abstention(self) -> Abstention {
+        Abstention { code: self.code(), detail: self.detail().to_owned() }
+    }
+}

@@ -1,0 +1,63 @@
+//! One decoded picture, as it is: unmasked, and so not for anyone outside the decode worker.
+
+use std::fmt;
+
+/// Display pixels, row by row, no padding.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Pixels {
+    /// One byte a pixel.
+    Grey(Vec<u8>),
+    /// Three bytes a pixel.
+    Rgb(Vec<u8>),
+}
+
+impl fmt::Debug for Pixels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Grey(grey) => write!(f, "Grey({} bytes)", grey.len()),
+            Self::Rgb(rgb) => write!(f, "Rgb({} bytes)", rgb.len()),
+        }
+    }
+}
+
+/// One decoded frame. May show burned-in identity: turn it into a [`MaskedFrame`](crate::MaskedFrame) before it leaves.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// The pixels.
+    pub pixels: Pixels,
+}
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Frame({}x{})", self.width, self.height)
+    }
+}
+
+impl Frame {
+    /// Luma after ITU-R BT.601, in the fixed point of OpenCV's `cvtColor(RGB2GRAY)`, one byte a pixel.
+    pub fn luma(&self) -> Vec<u8> {
+        match &self.pixels {
+            Pixels::Grey(grey) => grey.clone(),
+            Pixels::Rgb(rgb) => {
+                let (triples, _) = rgb.as_chunks::<3>();
+                triples.iter().map(|triple| luma(*triple)).collect()
+            }
+        }
+    }
+
+    /// Three bytes a pixel; grey repeated.
+    pub fn into_rgb(self) -> Vec<u8> {
+        match self.pixels {
+            Pixels::Grey(grey) => grey.into_iter().flat_map(|value| [value; 3]).collect(),
+            Pixels::Rgb(rgb) => rgb,
+        }
+    }
+}
+
+fn luma([r, g, b]: [u8; 3]) -> u8 {
+    ((u32::from(r) * 4899 + u32::from(g) * 9617 + u32::from(b) * 1868 + 8192) >> 14) as u8
+}

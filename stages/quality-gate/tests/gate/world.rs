@@ -1,0 +1,114 @@
+//! Studies in memory and the gate that judges them.
+
+use std::sync::Arc;
+
+use quality_gate::QualityGate;
+use raster::testing::Loop;
+use schemas::{
+    AcquiredInstance, Area, BlobRef, Completion, CompletionRule, Digest, Domain, FrameNumber, InstanceUid,
+    ModelIdentity, Priority, Protocol, ReceivedFrom, Revision, SeriesUid, StudyAcquired, StudyHead, StudyUid,
+    Uid,
+};
+use stage::{
+    BackendError, ClipHeader, Frame, FrameError, Frames, Generation, ModelBackend, ModelRequest, Services,
+    Stage as _, testing::MemoryFrames,
+};
+
+/// The gate with the table that operators get.
+pub(crate) fn gate() -> QualityGate {
+    let config = toml::from_str(include_str!("../table.toml")).expect("the table fits the configuration");
+    QualityGate::build(config, &services()).expect("the table can be meant")
+}
+
+/// The gate never asks a model; this one says so.
+struct NoModel(ModelIdentity);
+
+impl ModelBackend for NoModel {
+    fn identity(&self) -> &ModelIdentity {
+        &self.0
+    }
+
+    fn generate(&self, _: &ModelRequest) -> Result<Generation, BackendError> {
+        Err(BackendError::Refused("there is no model here".into()))
+    }
+}
+
+pub(crate) fn services() -> Services {
+    let identity = ModelIdentity {
+        name: "none".to_owned(),
+        digest: Digest::of(b""),
+        dtype: "f32".to_owned(),
+        device: "cpu".to_owned(),
+        untrained: true,
+        synthetic_only: true,
+    };
+    Services { model: Arc::new(NoModel(identity)) }
+}
+
+/// A study and the frames behind it, built instance by instance.
+pub(crate) struct World {
+    pub(crate) study: StudyAcquired,
+    pub(crate) frames: MemoryFrames,
+}
+
+impl World {
+    pub(crate) fn new(domain: Domain) -> Self {
+        let study = StudyAcquired {
+            study: StudyHead {
+                study_uid: StudyUid::new("2.25.1").expect("uid"),
+                revision: Revision::FIRST,
+                priority: Priority::Routine,
+                domain,
+                synthetic: true,
+            },
+            completion: Completion { rule: CompletionRule::Forced, closed_at: jiff::Timestamp::UNIX_EPOCH },
+            received_from: ReceivedFrom { protocol: Protocol::Folder, ae_title: None, tls: false },
+            instances: Vec::new(),
+        };
+        Self { study, frames: MemoryFrames::default() }
+    }
+
+    /// Adds an instance of which nothing is stored.
+    pub(crate) fn add(&mut self, frames: u32) -> &mut AcquiredInstance {
+        let number = self.study.instances.len();
+        let uid = format!("2.25.1.1.{number}");
+        self.study.instances.push(AcquiredInstance {
+            series_uid: SeriesUid::new("2.25.1.1").expect("uid"),
+            instance_uid: InstanceUid::new(&uid).expect("uid"),
+            sop_class_uid: Uid::new("1.2.840.10008.5.1.4.1.1.3.1").expect("uid"),
+            transfer_syntax_uid: None,
+            frames,
+            blob: BlobRef::of(Area::Raw, uid.as_bytes()),
+            not_analysable: None,
+        });
+        &mut self.study.instances[number]
+    }
+
+    /// Adds a clip with these frames.
+    pub(crate) fn add_clip(&mut self, header: ClipHeader, frames: Vec<Frame>) {
+        let blob = self.add(header.frames).blob.clone();
+        self.frames.insert(blob, header, frames);
+    }
+
+    pub(crate) fn with_loop(mut self, drawn: &Loop) -> Self {
+        self.add_clip(drawn.header(), drawn.frames());
+        self
+    }
+}
+
+/// Frames of which some fail.
+pub(crate) struct Faulty<'a, F> {
+    pub(crate) frames: &'a MemoryFrames,
+    /// The fault of a frame, if it has one.
+    pub(crate) fault: F,
+}
+
+impl<F: Fn(FrameNumber) -> Option<FrameError> + Send + Sync> Frames for Faulty<'_, F> {
+    fn header(&self, instance: &BlobRef) -> Result<ClipHeader, FrameError> {
+        self.frames.header(instance)
+    }
+
+    fn frame(&self, instance: &BlobRef, number: FrameNumber) -> Result<Frame, FrameError> {
+        (self.fault)(number).map_or_else(|| self.frames.frame(instance, number), Err)
+    }
+}
