@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     cli::Options,
-    data_dir::{ApiEntry, DataDirError, read_entry},
+    data_dir::{DataDirError, read_entry},
 };
 
 /// Why the running system gave no answer.
@@ -56,28 +56,28 @@ pub(crate) enum ApiError {
 /// A client with its token.
 pub(crate) struct ApiClient {
     agent: ureq::Agent,
-    entry: ApiEntry,
+    url: String,
+    token: String,
 }
 
 impl ApiClient {
     /// Finds the running system: `--api-url` and `--token-file`, else the data directory's entry.
     pub(crate) fn connect(options: &Options, data_dir: &Path) -> Result<Self, ApiError> {
-        let mut entry = match &options.api_url {
-            Some(url) => ApiEntry { pid: 0, url: url.trim_end_matches('/').to_owned(), token: String::new() },
-            None => read_entry(data_dir)?,
+        let (url, mut token) = if let Some(url) = &options.api_url { (url.trim_end_matches('/').to_owned(), String::new()) } else {
+            let entry = read_entry(data_dir)?;
+            (entry.url, entry.token)
         };
         if let Some(path) = &options.token_file {
-            entry.token = std::fs::read_to_string(path)
-                .map_err(|source| ApiError::Token { path: path.display().to_string(), source })?
-                .trim()
-                .to_owned();
+            let text = std::fs::read_to_string(path)
+                .map_err(|source| ApiError::Token { path: path.display().to_string(), source })?;
+            text.trim().clone_into(&mut token);
         }
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_connect(Some(Duration::from_secs(5)))
-            .timeout_global(Some(Duration::from_secs(600)))
+            .timeout_global(Some(Duration::from_mins(10)))
             .build();
-        Ok(Self { agent: config.into(), entry })
+        Ok(Self { agent: config.into(), url, token })
     }
 
     /// `GET /api/status`
@@ -106,23 +106,23 @@ impl ApiClient {
         push("priority", options.priority.and_then(|priority| serde_json::to_value(priority).ok()));
         push("domain", options.domain.and_then(|domain| serde_json::to_value(domain).ok()));
         query.push(format!("synthetic={}", options.synthetic));
-        let url = format!("{}/api/instances?{}", self.entry.url, query.join("&"));
+        let url = format!("{}/api/instances?{}", self.url, query.join("&"));
         let request = self.agent.post(&url).header("authorization", self.bearer());
         Self::read(&url, request.header("content-type", "application/octet-stream").send(file))
     }
 
     /// `POST /api/studies/{uid}/close`; nothing if nothing was open.
     pub(crate) fn close(&self, study: &StudyUid) -> Result<Option<Revision>, ApiError> {
-        let url = format!("{}/api/studies/{study}/close", self.entry.url);
+        let url = format!("{}/api/studies/{study}/close", self.url);
         Self::read(&url, self.agent.post(&url).header("authorization", self.bearer()).send_empty())
     }
 
     fn bearer(&self) -> String {
-        format!("Bearer {}", self.entry.token)
+        format!("Bearer {}", self.token)
     }
 
     fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ApiError> {
-        let url = format!("{}{path}", self.entry.url);
+        let url = format!("{}{path}", self.url);
         Self::read(&url, self.agent.get(&url).header("authorization", self.bearer()).call())
     }
 

@@ -15,9 +15,9 @@ use runtime::{
     Client, Metrics,
     lag::{DrainEta, LagError, LagReader, TopicLag, Watched},
 };
-use schemas::{FindingsInferred, KeyframesExtracted, Message as _, StudyAccepted, StudyAcquired, Topic};
+use schemas::Topic;
 
-use crate::system::{TOPICS, group};
+use crate::system::{STORE, entries, group, topics};
 
 /// How often it looks. An oldest age is at most this much behind the truth.
 const EVERY: Duration = Duration::from_secs(2);
@@ -33,13 +33,8 @@ pub(crate) struct Backlog {
 
 /// Who reads what, in the order of the data's way.
 fn consumers() -> Vec<(&'static str, Vec<Topic>)> {
-    vec![
-        ("quality_gate", vec![StudyAcquired::TOPIC]),
-        ("keyframes", vec![StudyAccepted::TOPIC]),
-        ("inference", vec![KeyframesExtracted::TOPIC]),
-        ("reporting", vec![FindingsInferred::TOPIC]),
-        ("store", TOPICS.to_vec()),
-    ]
+    let stages = entries().into_iter().map(|entry| (entry.name, vec![entry.input]));
+    stages.chain([(STORE, topics())]).collect()
 }
 
 impl Backlog {
@@ -74,19 +69,16 @@ impl Backlog {
 }
 
 fn look(client: &Client, reader: &mut Option<LagReader>, metrics: &Metrics) -> Result<Vec<TopicLag>, LagError> {
-    let reader = match reader {
-        Some(reader) => reader,
-        None => {
-            let watched = consumers().into_iter().map(|(name, topics)| Watched {
-                group: group(name),
-                topics: topics.iter().flat_map(|topic| [topic.name.to_owned(), topic.urgent()]).collect(),
-            });
-            reader.insert(LagReader::connect(client, watched.collect())?)
-        }
+    let reader = if let Some(reader) = reader { reader } else {
+        let watched = consumers().into_iter().map(|(name, topics)| Watched {
+            group: group(name),
+            topics: topics.iter().flat_map(|topic| [topic.name.to_owned(), topic.urgent()]).collect(),
+        });
+        reader.insert(LagReader::connect(client, watched.collect())?)
     };
     let lags = reader.observe(Timestamp::now(), Instant::now())?;
     metrics.observe_lag(&lags);
-    for topic in TOPICS.iter().map(Topic::dead_letters) {
+    for topic in topics().iter().map(Topic::dead_letters) {
         metrics.observe_dead_letters(&topic, reader.records(&topic)?);
     }
     Ok(lags)

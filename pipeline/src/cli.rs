@@ -104,31 +104,12 @@ pub(crate) struct Demo {
     pub(crate) port: u16,
 }
 
-/// A role of the service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Role {
-    /// DICOM port, spool, publisher.
-    Intake,
-    /// Is this study fit to be read?
-    QualityGate,
-    /// Which frames carry the finding?
-    Keyframes,
-    /// Ask the model.
-    Inference,
-    /// Write the report.
-    Reporting,
-    /// Keep results in Postgres.
-    Store,
-    /// Pages and API.
-    Console,
-}
-
 /// `run`
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    /// Only these roles, for example --only keyframes,inference.
-    #[arg(long, value_delimiter = ',')]
-    pub(crate) only: Vec<Role>,
+    /// Only these roles: intake, store, console, or a stage, for example --only keyframes,inference.
+    #[arg(long, value_delimiter = ',', value_name = "ROLE,…")]
+    pub(crate) only: Vec<String>,
 }
 
 /// The lane a new study takes.

@@ -54,6 +54,10 @@ pub(crate) struct ApiEntry {
     pub(crate) url: String,
     /// Bearer token of the API.
     pub(crate) token: String,
+    /// Where the broker is, for tools that look at topics.
+    pub(crate) broker: String,
+    /// Where DICOM associations are taken, if this process takes any.
+    pub(crate) dicom: Option<std::net::SocketAddr>,
 }
 
 /// The directory, owned until dropped.
@@ -89,7 +93,7 @@ impl DataDir {
         // A leftover of a killed owner would lead clients astray.
         let entry = path.join("api.json");
         match fs::remove_file(&entry) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(&entry)(error)),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io(&entry)(error)),
             _ => Ok(Self { path, _lock: lock }),
         }
     }
@@ -142,7 +146,13 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         assert!(matches!(read_entry(folder.path()), Err(DataDirError::NotRunning { .. })));
         let owner = DataDir::take(folder.path()).expect("free");
-        let entry = ApiEntry { pid: 1, url: "http://127.0.0.1:1".to_owned(), token: "t".to_owned() };
+        let entry = ApiEntry {
+            pid: 1,
+            url: "http://127.0.0.1:1".to_owned(),
+            token: "t".to_owned(),
+            broker: "127.0.0.1:2".to_owned(),
+            dicom: None,
+        };
         owner.announce(&entry).expect("written");
         assert_eq!(read_entry(folder.path()).expect("an entry").url, entry.url);
         let mode = fs::metadata(owner.path().join("api.json")).expect("a file").permissions().mode();

@@ -46,7 +46,8 @@ impl Failure {
         let mut text = self.error.to_string();
         let mut cause = self.error.source();
         while let Some(error) = cause {
-            text.push_str(&format!("\n  because: {error}"));
+            text.push_str("\n  because: ");
+            text.push_str(&error.to_string());
             cause = error.source();
         }
         text

@@ -4,22 +4,27 @@
 //! - A folder survives a crash at any moment: `LocalFileSystem` stages each object in a file of its own, syncs it, links
 //!   it to its name and syncs the folder (`with_fsync`; without it, object_store does none of the syncing). What a crash
 //!   leaves of an unfinished object is a `#`-suffixed staging file that no key names.
+//! - A store that is gone is not taken for an empty one: what was written leaves a mark, and a blob is only `NotFound` where
+//!   the mark is found. A disk that is not mounted or a bucket that was removed is `Unavailable`, and nothing is given up.
 //! - The calls block. They may be made from any thread that may wait; the asynchronous work runs on threads of its own.
 
 mod cache;
+mod upload;
 
 use std::{
     fs::File,
     future::Future,
-    io::{self, Read as _},
+    io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bytes::Bytes;
 use object_store::{
-    Error, GetOptions, ObjectStore, PutMode, PutMultipartOptions, PutPayload, local::LocalFileSystem,
-    path::Path as Key,
+    Error, GetOptions, ObjectStore, PutMode, PutPayload, local::LocalFileSystem, path::Path as Key,
 };
 use schemas::{Area, BlobRef};
 use sha2::{Digest as _, Sha256};
@@ -29,9 +34,13 @@ use tokio::runtime::{Builder, Runtime};
 pub use cache::{CacheConfig, LocalFile};
 
 use cache::LocalCache;
+use upload::{digest_of, upload};
 
 /// Bytes sent at once when a file is stored: the least that S3 takes as a part is 5 MiB.
 const PART_BYTES: usize = 8 * 1024 * 1024;
+
+/// Written with the first blob: the store is ours and is there.
+const MARK: &str = "prescreen-blobs";
 
 /// Threads for object_store's file operations.
 const FILE_THREADS: usize = 16;
@@ -81,6 +90,8 @@ pub struct S3Config {
 pub struct ObjectBlobs {
     store: Arc<dyn ObjectStore>,
     place: Place,
+    /// This process has seen to [`MARK`].
+    marked: AtomicBool,
     /// Taken when dropped: a runtime must not be waited for on a thread of another one.
     runtime: Option<Runtime>,
 }
@@ -141,13 +152,20 @@ impl ObjectBlobs {
             .enable_all()
             .build()
             .map_err(OpenError::Threads)?;
-        Ok(Self { store, place, runtime: Some(runtime) })
+        Ok(Self { store, place, marked: AtomicBool::new(false), runtime: Some(runtime) })
     }
 
     /// The blob as a file on this machine, whose content nobody has checked yet. It stays while the answer is held.
     pub fn local_file(&self, blob: &BlobRef) -> Result<LocalFile, BlobError> {
         match &self.place {
-            Place::Folder(root) => Ok(LocalFile::at(root.join(blob.key()))),
+            Place::Folder(root) => {
+                let path = root.join(blob.key());
+                match path.try_exists() {
+                    Ok(true) => Ok(LocalFile::at(path)),
+                    Ok(false) => Err(self.absent(blob.key())),
+                    Err(source) => Err(BlobError::Unavailable { key: blob.key(), source: Box::new(source) }),
+                }
+            }
             Place::Elsewhere(cache) => cache.file(blob, |file| self.download(blob, file)),
         }
     }
@@ -168,7 +186,8 @@ impl ObjectBlobs {
         let path = path.to_owned();
         let expected = blob.clone();
         self.call(&key, async move { upload(&*store, &expected, &path).await })
-            .map_err(|error| failed(&key, error))?;
+            .map_err(|failure| unavailable(&key, failure))?;
+        self.mark()?;
         Ok(blob)
     }
 
@@ -180,11 +199,30 @@ impl ObjectBlobs {
         match self.call(key, async move { store.get_opts(&at, head).await }) {
             Ok(found) => Ok(Some(found.meta.size)),
             Err(Failure::Store(Error::NotFound { .. })) => Ok(None),
-            Err(error) => Err(failed(key, error)),
+            Err(failure) => Err(unavailable(key, failure)),
         }
     }
 
-    fn read(&self, key: &str, bytes: Option<u64>) -> Result<Bytes, BlobError> {
+    /// The error for a key under which nothing is.
+    fn absent(&self, key: String) -> BlobError {
+        match self.size(MARK) {
+            Ok(Some(_)) => BlobError::NotFound { key },
+            Ok(None) => BlobError::Unavailable { key, source: Box::new(StoreGone) },
+            Err(error) => error,
+        }
+    }
+
+    /// Leaves the mark, once in the life of this handle.
+    fn mark(&self) -> Result<(), BlobError> {
+        if !self.marked.load(Ordering::Relaxed) {
+            self.write(MARK, Bytes::new(), PutMode::Create)?;
+            self.marked.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// What is under `key`, if anything is; it must have `bytes` bytes where that is known.
+    fn read(&self, key: &str, bytes: Option<u64>) -> Result<Option<Bytes>, BlobError> {
         let store = Arc::clone(&self.store);
         let at = Key::from(key);
         let read = self.call(key, async move {
@@ -196,28 +234,37 @@ impl ObjectBlobs {
             found.bytes().await.map(Some)
         });
         match read {
-            Ok(Some(read)) => Ok(read),
+            Ok(Some(read)) => Ok(Some(read)),
             Ok(None) => Err(BlobError::Mismatch { key: key.to_owned() }),
-            Err(error) => Err(failed(key, error)),
+            Err(Failure::Store(Error::NotFound { .. })) => Ok(None),
+            Err(failure) => Err(unavailable(key, failure)),
         }
     }
 
     /// Writes under `key` unless something is there; whether it wrote.
-    fn create(&self, key: &str, bytes: Bytes, mode: PutMode) -> Result<bool, BlobError> {
+    fn create(&self, key: &str, bytes: Bytes) -> Result<bool, BlobError> {
+        let created = self.write(key, bytes, PutMode::Create)?;
+        self.mark()?;
+        Ok(created)
+    }
+
+    fn write(&self, key: &str, bytes: Bytes, mode: PutMode) -> Result<bool, BlobError> {
         let store = Arc::clone(&self.store);
         let at = Key::from(key);
         match self.call(key, async move { store.put_opts(&at, PutPayload::from(bytes), mode.into()).await }) {
             Ok(_) => Ok(true),
             Err(Failure::Store(Error::AlreadyExists { .. } | Error::Precondition { .. })) => Ok(false),
-            Err(error) => Err(failed(key, error)),
+            Err(failure) => Err(unavailable(key, failure)),
         }
     }
 
     /// Fetches a blob into `file` part by part, and checks it.
     fn download(&self, blob: &BlobRef, file: &mut File) -> Result<(), BlobError> {
         let key = blob.key();
-        if self.size(&key)?.ok_or(BlobError::NotFound { key: key.clone() })? != blob.bytes {
-            return Err(BlobError::Mismatch { key });
+        match self.size(&key)? {
+            None => return Err(self.absent(key)),
+            Some(bytes) if bytes != blob.bytes => return Err(BlobError::Mismatch { key }),
+            Some(_) => {}
         }
         let mut digest = Sha256::new();
         let mut start = 0;
@@ -228,7 +275,7 @@ impl ObjectBlobs {
             let options = GetOptions { range: Some((start..end).into()), ..GetOptions::default() };
             let part = self
                 .call(&key, async move { store.get_opts(&at, options).await?.bytes().await })
-                .map_err(|error| failed(&key, error))?;
+                .map_err(|failure| unavailable(&key, failure))?;
             digest.update(&part);
             io::Write::write_all(file, &part)
                 .map_err(|source| BlobError::Unavailable { key: key.clone(), source: Box::new(source) })?;
@@ -268,7 +315,7 @@ impl Drop for ObjectBlobs {
 impl Blobs for ObjectBlobs {
     fn get(&self, blob: &BlobRef) -> Result<Vec<u8>, BlobError> {
         let key = blob.key();
-        let bytes = self.read(&key, Some(blob.bytes))?;
+        let Some(bytes) = self.read(&key, Some(blob.bytes))? else { return Err(self.absent(key)) };
         if BlobRef::of(blob.area, &bytes) == *blob {
             Ok(bytes.into())
         } else {
@@ -282,26 +329,22 @@ impl Blobs for ObjectBlobs {
         let blob = BlobRef::of(area, bytes);
         let key = blob.key();
         let bytes = Bytes::copy_from_slice(bytes);
-        if !self.create(&key, bytes.clone(), PutMode::Create)? && self.size(&key)? != Some(blob.bytes) {
-            self.create(&key, bytes, PutMode::Overwrite)?;
+        if !self.create(&key, bytes.clone())? && self.size(&key)? != Some(blob.bytes) {
+            self.write(&key, bytes, PutMode::Overwrite)?;
         }
         Ok(blob)
     }
 
     fn memo(&self, key: MemoKey) -> Result<Option<Vec<u8>>, BlobError> {
-        match self.read(&memo_key(key), None) {
-            Ok(answer) => Ok(Some(answer.into())),
-            Err(BlobError::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
+        Ok(self.read(&memo_key(key), None)?.map(Into::into))
     }
 
     fn remember(&self, key: MemoKey, answer: &[u8]) -> Result<Vec<u8>, BlobError> {
         let key = memo_key(key);
-        if self.create(&key, Bytes::copy_from_slice(answer), PutMode::Create)? {
+        if self.create(&key, Bytes::copy_from_slice(answer))? {
             return Ok(answer.to_vec());
         }
-        self.read(&key, None).map(Into::into)
+        self.read(&key, None)?.map(Into::into).ok_or_else(|| self.absent(key))
     }
 }
 
@@ -322,10 +365,13 @@ struct TaskEnded {
     key: String,
 }
 
-fn failed(key: &str, failure: Failure) -> BlobError {
+#[derive(Debug, thiserror::Error)]
+#[error("the blob store has no object {MARK}; is the disk mounted, is it the right bucket?")]
+struct StoreGone;
+
+fn unavailable(key: &str, failure: Failure) -> BlobError {
     let key = key.to_owned();
     let source: Source = match failure {
-        Failure::Store(Error::NotFound { .. }) => return BlobError::NotFound { key },
         Failure::Store(error) => Box::new(error),
         Failure::Ended(key) => Box::new(TaskEnded { key }),
     };
@@ -337,47 +383,4 @@ fn made(folder: &Path) -> Result<PathBuf, OpenError> {
     std::fs::create_dir_all(folder).map_err(unusable)?;
     let root = folder.canonicalize().map_err(unusable)?;
     if root.to_str().is_none() { Err(OpenError::NotUtf8 { path: root }) } else { Ok(root) }
-}
-
-/// The reference to a file's content.
-fn digest_of(area: Area, file: &mut File) -> io::Result<BlobRef> {
-    let mut digest = Sha256::new();
-    let bytes = io::copy(file, &mut digest)?;
-    Ok(BlobRef { area, sha256: schemas::Digest::from_bytes(digest.finalize().into()), bytes })
-}
-
-/// Stores the file in parts. One that is no longer what was hashed is not stored.
-async fn upload(store: &dyn ObjectStore, blob: &BlobRef, path: &Path) -> Result<(), Error> {
-    let generic = |source: Source| Error::Generic { store: "blobs", source };
-    let mut upload = store.put_multipart_opts(&Key::from(blob.key()), PutMultipartOptions::default()).await?;
-    let mut digest = Sha256::new();
-    let mut parts = async || -> Result<(), Error> {
-        // Blocking reads: these threads serve nothing but this store.
-        let mut file = File::open(path).map_err(|error| generic(Box::new(error)))?;
-        loop {
-            let mut part = Vec::with_capacity(PART_BYTES);
-            file.by_ref()
-                .take(PART_BYTES as u64)
-                .read_to_end(&mut part)
-                .map_err(|error| generic(Box::new(error)))?;
-            if part.is_empty() {
-                break;
-            }
-            digest.update(&part);
-            upload.put_part(part.into()).await?;
-        }
-        Ok(())
-    };
-    let sent = parts().await.and_then(|()| {
-        if schemas::Digest::from_bytes(digest.finalize().into()) == blob.sha256 {
-            Ok(())
-        } else {
-            Err(generic("the file changed while it was stored".into()))
-        }
-    });
-    if let Err(error) = sent {
-        upload.abort().await?;
-        return Err(error);
-    }
-    upload.complete().await.map(|_| ())
 }

@@ -63,8 +63,8 @@ fn a_folder_opened_again_has_what_was_put() {
 fn absent_and_changed_content_are_told_apart() {
     let (dir, blobs) = folder();
     let absent = BlobRef::of(Area::Raw, b"never put");
-    assert!(matches!(blobs.get(&absent), Err(BlobError::NotFound { key }) if key == absent.key()));
     let blob = blobs.put(Area::Raw, b"content").unwrap();
+    assert!(matches!(blobs.get(&absent), Err(BlobError::NotFound { key }) if key == absent.key()));
     for rotten in [&b"CONTENT"[..], b"cont", b""] {
         fs::write(dir.path().join(blob.key()), rotten).unwrap();
         assert!(matches!(blobs.get(&blob), Err(BlobError::Mismatch { key }) if key == blob.key()));
@@ -84,6 +84,21 @@ fn a_store_that_fails_is_unavailable() {
     assert!(matches!(blobs.put(Area::Raw, b"x"), Err(BlobError::Unavailable { .. })));
     fs::remove_file(dir.path()).unwrap();
     assert!(matches!(ObjectBlobs::folder(Path::new("/dev/null/blobs")), Err(OpenError::Folder { .. })));
+}
+
+#[test]
+fn a_store_that_is_gone_is_not_taken_for_an_empty_one() {
+    let (dir, blobs) = folder();
+    let blob = blobs.put(Area::Raw, b"content").unwrap();
+    // As a disk that is not mounted any more: the folder is there and empty.
+    fs::remove_dir_all(dir.path()).unwrap();
+    fs::create_dir(dir.path()).unwrap();
+    assert!(matches!(blobs.get(&blob), Err(BlobError::Unavailable { .. })));
+    assert!(matches!(blobs.local_file(&blob), Err(BlobError::Unavailable { .. })));
+    assert_eq!(blobs.memo(MemoKey(blob.sha256)).unwrap(), None);
+    let (_other, _, elsewhere) = remote(1000);
+    assert!(matches!(elsewhere.get(&blob), Err(BlobError::Unavailable { .. })));
+    assert!(matches!(elsewhere.local_file(&blob), Err(BlobError::Unavailable { .. })));
 }
 
 #[test]
@@ -164,8 +179,8 @@ fn the_local_cache_keeps_its_bound_and_what_is_in_use() {
 fn the_local_cache_takes_in_nothing_wrong_and_starts_empty() {
     let (dir, store, blobs) = remote(1000);
     let absent = BlobRef::of(Area::Raw, b"never put");
-    assert!(matches!(blobs.local_file(&absent), Err(BlobError::NotFound { .. })));
     let blob = blobs.put(Area::Raw, b"content").unwrap();
+    assert!(matches!(blobs.local_file(&absent), Err(BlobError::NotFound { .. })));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     for rotten in [&b"CONTENT"[..], b"cont"] {
         let payload = PutPayload::from(rotten.to_vec());

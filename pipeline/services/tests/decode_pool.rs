@@ -97,10 +97,10 @@ fn frames_come_back_as_they_decode_here_and_masked() {
 fn faults_of_an_instance_are_named() {
     let setting = Setting::new();
     let pool = setting.pool();
+    let rotten = setting.put(b"as received");
     let absent = BlobRef::of(Area::Raw, b"never put");
     assert!(matches!(pool.header(&absent), Err(FrameError::NotFound { key }) if key == absent.key()));
 
-    let rotten = setting.put(b"as received");
     fs::write(setting.dir.path().join("blobs").join(rotten.key()), b"AS RECEIVED").unwrap();
     assert!(matches!(pool.header(&rotten), Err(FrameError::Mismatch { key }) if key == rotten.key()));
 

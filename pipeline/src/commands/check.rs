@@ -7,15 +7,11 @@ use crate::{
     data_dir::DataDir,
     exit::{Exit, Failure},
     store,
-    system::{CheckStages, Parts, open_blobs, start_engine, topic_specs},
+    system::{Parts, check_stages, open_blobs, start_engine, topic_specs},
 };
 
 pub(crate) fn run(live: bool, config: &Config) -> Result<Exit, Failure> {
-    let mut tables = config.stages.clone();
-    CheckStages::check(&mut tables)?;
-    if let Some(unknown) = tables.keys().next() {
-        return Err(Failure::usage(format!("[stages.{unknown}] belongs to no stage; remove it or mend its name")));
-    }
+    check_stages(&config.stages)?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "configuration: valid")?;
     if !live {

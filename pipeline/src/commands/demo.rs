@@ -18,13 +18,13 @@ use crate::{
     exit::{Exit, Failure},
     log, memory, signals,
     store::{TerminalState, study_report, terminal_state},
-    system::{ALL_ROLES, System},
+    system::{Roles, System},
 };
 
 /// AE title of the pretended echo machine.
 const SENDER: &str = "PHANTOM";
 /// How long one study may take before `--once` gives up, at least; a slow machine gets more by the number of studies.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A sent study on its way.
 struct Sent {
@@ -46,15 +46,15 @@ pub(crate) fn run(arguments: &Demo, options: &Options, mut config: Config) -> Re
     screen.line("Embedded parts, this process only, nothing is downloaded. Phantoms, not patients. For reference only; not a medical device.")?;
     screen.line(&format!("State is kept in {}.", config.data_dir.display()))?;
 
-    let system = System::start(&config, &ALL_ROLES)?;
-    let (Some(dicom), Some(console)) = (system.dicom, system.console) else {
+    let system = System::start(&config, &Roles::all())?;
+    let (Some(dicom), Some(console)) = (system.dicom(), system.console()) else {
         return Err(Failure::from("the demo has no DICOM port or console"));
     };
     let destination = scu::Destination {
         address: dicom,
         called_ae_title: config.intake.ae_title.clone(),
         calling_ae_title: SENDER.to_owned(),
-        timeout: Duration::from_secs(60),
+        timeout: Duration::from_mins(1),
     };
     let studies = send_all(arguments, &system, &destination, &mut screen, &interrupts)?;
     let Some(mut studies) = studies else {
@@ -89,7 +89,7 @@ fn prepare(config: &mut Config, arguments: &Demo, options: &Options) {
         config.intake.listen.set_port(0);
     }
     if !options.set.iter().any(|text| text.starts_with("log.filter")) {
-        config.log.filter = "error".to_owned();
+        "error".clone_into(&mut config.log.filter);
     }
     config.intake.peers.push(Peer { ae_title: SENDER.to_owned(), address: Some([127, 0, 0, 1].into()), urgent: false });
 }
@@ -105,7 +105,7 @@ fn send_all(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let folder = tempfile::tempdir()?;
     let batch = Batch { count: arguments.studies as usize, seed: arguments.seed, corruption: None };
-    let intake = system.intake.as_ref().ok_or("the demo has no intake")?;
+    let intake = system.intake().ok_or("the demo has no intake")?;
     let mut studies = Vec::new();
     for (index, spec) in batch.specs().enumerate() {
         if interrupts.try_recv().is_ok() {
@@ -150,9 +150,9 @@ fn follow(
     let total = studies.len();
     loop {
         for sent in studies.iter_mut().filter(|sent| sent.ended.is_none()) {
-            sent.ended = terminal_state(&system.database, &RunId::live(), &sent.study, Revision::FIRST)?;
+            sent.ended = terminal_state(system.database(), &RunId::live(), &sent.study, Revision::FIRST)?;
             if let Some(ended) = &sent.ended {
-                let json = study_report(&system.database, &RunId::live(), &sent.study, Revision::FIRST)?;
+                let json = study_report(system.database(), &RunId::live(), &sent.study, Revision::FIRST)?;
                 sent.report = json.map(serde_json::from_value).transpose()?;
                 screen.line(&format!("{}  {}  {}", sent.study, ended.state, ended.reason.as_deref().unwrap_or("-")))?;
             }

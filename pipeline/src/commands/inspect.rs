@@ -49,8 +49,8 @@ pub(crate) fn run(arguments: &Inspect, options: &Options, config: &Config) -> Re
     let frames = decode_pool(config, &blobs)?;
     let mut tables = config.stages.clone();
     let services = Services { model: Arc::new(NoModel) };
-    let mut gate = QualityGate::build(stage_config::<QualityGate>(&mut tables)?()?, &services)?;
-    let mut keyframes = Keyframes::build(stage_config::<Keyframes>(&mut tables)?()?, &services)?;
+    let mut gate = QualityGate::build(stage_config::<QualityGate>(&mut tables)?(), &services)?;
+    let mut keyframes = Keyframes::build(stage_config::<Keyframes>(&mut tables)?(), &services)?;
     let mut ctx = Ctx::new(&*blobs, &frames, Timestamp::UNIX_EPOCH, tracing::Span::none());
     let mut exit = Exit::Done;
     for acquired in studies {
@@ -94,8 +94,8 @@ fn acquire(path: &Path, folder: &Path, blobs: &Arc<ObjectBlobs>) -> Result<Vec<S
         directory: folder.join("spool"),
         min_free: 0,
         max_object: 8 << 30,
-        completion: CompletionTimes { quiet: Duration::from_secs(3600), cap: Duration::from_secs(7200) },
-        remember: Duration::from_secs(3600),
+        completion: CompletionTimes { quiet: Duration::from_hours(1), cap: Duration::from_hours(2) },
+        remember: Duration::from_hours(1),
     };
     let (intake, _owner) = Intake::start(config, IntakeMetrics::new(&Registry::new())?, Timestamp::now())?;
     let mut studies = std::collections::BTreeSet::new();
@@ -124,7 +124,7 @@ fn acquire(path: &Path, folder: &Path, blobs: &Arc<ObjectBlobs>) -> Result<Vec<S
     let mut messages = Vec::new();
     for study in &studies {
         intake.close_study(study)?;
-        messages.push(acquired.recv_timeout(Duration::from_secs(60))?);
+        messages.push(acquired.recv_timeout(Duration::from_mins(1))?);
     }
     Ok(messages)
 }

@@ -5,19 +5,19 @@ use crate::{
     config::Config,
     exit::{Exit, Failure},
     log, signals,
-    system::{ALL_ROLES, System},
+    system::{Roles, System},
 };
 
 pub(crate) fn run(arguments: &Run, config: &Config) -> Result<Exit, Failure> {
     log::start(&config.log)?;
     let interrupts = signals::interrupts()?;
     tracing::info!(config = config.redacted(), "effective configuration");
-    let roles = if arguments.only.is_empty() { ALL_ROLES.to_vec() } else { arguments.only.clone() };
+    let roles = Roles::only(&arguments.only).map_err(Failure::usage)?;
     let system = System::start(config, &roles)?;
-    if let Some(address) = system.dicom {
+    if let Some(address) = system.dicom() {
         tracing::info!(%address, ae_title = config.intake.ae_title, "DICOM port open");
     }
-    if let Some(address) = system.console {
+    if let Some(address) = system.console() {
         tracing::info!("console at http://{address}");
     }
     system.wait(&interrupts)?;

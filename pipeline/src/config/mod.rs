@@ -90,6 +90,7 @@ pub(crate) struct Blobs {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(not(feature = "s3"), expect(dead_code, reason = "checked in every build, used with feature s3"))]
 pub(crate) struct S3 {
     pub(crate) endpoint: String,
     pub(crate) region: String,

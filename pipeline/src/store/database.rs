@@ -63,16 +63,13 @@ pub(crate) enum Role {
     App,
     /// The identity table alone.
     Identity,
-    /// The connection's own role; for migrations.
-    Owner,
 }
 
 impl Role {
-    fn statement(self) -> Option<&'static str> {
+    fn statement(self) -> &'static str {
         match self {
-            Self::App => Some("SET LOCAL ROLE prescreen_app"),
-            Self::Identity => Some("SET LOCAL ROLE prescreen_identity"),
-            Self::Owner => None,
+            Self::App => "SET LOCAL ROLE prescreen_app",
+            Self::Identity => "SET LOCAL ROLE prescreen_identity",
         }
     }
 }
@@ -180,7 +177,7 @@ impl Connection {
             config.connect_timeout(Duration::from_secs(5)).application_name("prescreen");
             config.keepalives_idle(Duration::from_secs(30)).tcp_user_timeout(Duration::from_secs(30));
             let mut client = config.connect(NoTls)?;
-            client.batch_execute(&format!("SET statement_timeout = {}", self.statement_timeout.as_millis()))?;
+            client.batch_execute(&format!("SET client_min_messages = warning; SET statement_timeout = {}", self.statement_timeout.as_millis()))?;
             self.client = Some(client);
         }
         #[expect(clippy::expect_used, reason = "set right above when absent")]
@@ -193,9 +190,7 @@ impl Connection {
         work: impl FnOnce(&mut Transaction<'_>) -> Result<T, postgres::Error>,
     ) -> Result<T, postgres::Error> {
         let mut transaction = self.client()?.transaction()?;
-        if let Some(statement) = role.statement() {
-            transaction.batch_execute(statement)?;
-        }
+        transaction.batch_execute(role.statement())?;
         let result = work(&mut transaction)?;
         transaction.commit()?;
         Ok(result)

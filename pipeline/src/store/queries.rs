@@ -63,9 +63,8 @@ pub(crate) fn studies(database: &Database, run: &RunId, filter: &StudyFilter) ->
         let study = filter.study_uid.as_ref().map(StudyUid::as_str);
         let rows = sql.query(
             &format!(
-                "SELECT {} FROM prescreen.studies WHERE run_id = $1 AND ($2::text IS NULL OR state = $2)
-                 AND ($3::text IS NULL OR study_uid = $3) ORDER BY first_seen_at DESC, study_uid, revision DESC LIMIT $4",
-                STUDY_COLUMNS
+                "SELECT {STUDY_COLUMNS} FROM prescreen.studies WHERE run_id = $1 AND ($2::text IS NULL OR state = $2)
+                 AND ($3::text IS NULL OR study_uid = $3) ORDER BY first_seen_at DESC, study_uid, revision DESC LIMIT $4"
             ),
             &[&run, &filter.state, &study, &limit],
         )?;

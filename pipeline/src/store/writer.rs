@@ -65,8 +65,6 @@ struct Tally {
 /// A record that the store cannot keep. Its text never repeats the payload.
 #[derive(Debug, thiserror::Error)]
 enum Unstorable {
-    #[error("topic is not one the store knows")]
-    Topic,
     #[error("headers are no envelope")]
     Envelope(#[from] schemas::EnvelopeError),
     #[error("payload cannot be read")]
@@ -102,7 +100,7 @@ struct Place {
 #[derive(Debug, Clone)]
 struct Event {
     envelope: Envelope,
-    topic: &'static str,
+    topic: String,
     month: Date,
     summary: String,
     digest: Digest,
@@ -160,13 +158,14 @@ impl Row {
             let summary = format!("rejected by {}: {}", message.stage, deciding_code(&message));
             (StudyRejected::TOPIC.name, summary, Effect::Rejected(Box::new(message)))
         } else {
-            return Err(Unstorable::Topic);
+            // A topic that only a newer stage knows: its event belongs into the timeline all the same.
+            (base, "done".to_owned(), Effect::Nothing)
         };
         let day = envelope.time.to_zoned(TimeZone::UTC).date();
         if !(2000..=2100).contains(&day.year()) {
             return Err(Unstorable::Time(envelope.time));
         }
-        let event = Event { envelope, topic, month: day.first_of_month(), summary, digest: Digest::of(&record.payload) };
+        let event = Event { envelope, topic: topic.to_owned(), month: day.first_of_month(), summary, digest: Digest::of(&record.payload) };
         Ok(Self::Event { event, effect })
     }
 }
@@ -202,21 +201,25 @@ fn deciding_code(rejected: &StudyRejected) -> String {
 pub(crate) struct StoreWriter {
     database: Database,
     metrics: StoreMetrics,
+    /// Months whose partition is known to be there.
+    months: BTreeSet<Date>,
 }
 
 impl StoreWriter {
     /// A writer on `database`.
     pub(crate) fn new(database: Database, metrics: StoreMetrics) -> Self {
-        Self { database, metrics }
+        Self { database, metrics, months: BTreeSet::new() }
     }
 
-    fn store(&self, rows: Vec<Row>, places: Vec<Place>) -> Result<(), DatabaseError> {
+    fn store(&mut self, rows: Vec<Row>, places: Vec<Place>) -> Result<(), DatabaseError> {
+        let new_months: Vec<Date> =
+            rows.iter().filter_map(Row::month).filter(|month| !self.months.contains(month)).collect();
+        let ensured = new_months.clone();
         let tally = self.database.write(Role::App, move |transaction| {
             let mut tally = Tally::default();
             let now = Timestamp::now();
-            let months: BTreeSet<Date> = rows.iter().filter_map(Row::month).collect();
-            for month in months {
-                transaction.execute("SELECT prescreen.ensure_month($1)", &[&month])?;
+            for month in &new_months {
+                transaction.execute("SELECT prescreen.ensure_month($1)", &[month])?;
             }
             for row in &rows {
                 row.write(transaction, now, &mut tally)?;
@@ -231,6 +234,7 @@ impl StoreWriter {
             }
             Ok(tally)
         })?;
+        self.months.extend(ensured);
         self.metrics.duplicates_suppressed.inc_by(tally.suppressed);
         self.metrics.duplicate_divergent.inc_by(tally.divergent);
         self.metrics.accepted.inc_by(tally.accepted);

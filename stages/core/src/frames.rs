@@ -70,17 +70,6 @@ impl std::fmt::Debug for Image {
     }
 }
 
-impl Image {
-    /// Luma after ITU-R BT.601 in the fixed-point form of OpenCV's `cvtColor(RGB2GRAY)`.
-    pub fn luma(&self) -> Vec<u8> {
-        let (pixels, _) = self.rgb.as_chunks::<3>();
-        let gray = |&[r, g, b]: &[u8; 3]| {
-            ((u32::from(r) * 4899 + u32::from(g) * 9617 + u32::from(b) * 1868 + 8192) >> 14) as u8
-        };
-        pixels.iter().map(gray).collect()
-    }
-}
-
 /// One masked frame of a clip: everything outside the tissue is black.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {

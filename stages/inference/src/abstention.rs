@@ -53,7 +53,7 @@ impl AbstentionReason {
                 "the model was trained on phantoms only and the study is not synthetic"
             }
             Self::NoKeyframes => "no end-diastolic or end-systolic picture was found",
-            Self::ModelUntrained => "the model has random weights",
+            Self::ModelUntrained => "model untrained",
             Self::AnswerUnparsable => "the answer is not the one JSON object asked for",
             Self::AnswerTruncated => "the answer met the token cap",
             Self::Repetition => "the model repeated itself and was stopped",

@@ -1,5 +1,7 @@
 //! The keyframes stage through its public door.
 
+#![expect(clippy::expect_used, reason = "a test that cannot be set up fails loudly")]
+
 use std::sync::Arc;
 
 use keyframes::Keyframes;
@@ -37,7 +39,9 @@ fn stage() -> Keyframes {
         untrained: true,
         synthetic_only: true,
     };
-    let config = toml::from_str(include_str!("table.toml")).expect("the table fits the configuration");
+    let defaults: toml::Table = toml::from_str(include_str!("../../../config/default.toml")).expect("TOML");
+    let config =
+        defaults["stages"]["keyframes"].clone().try_into().expect("the table fits the configuration");
     Keyframes::build(config, &Services { model: Arc::new(NoModel(identity)) })
         .expect("the table can be meant")
 }

@@ -59,5 +59,5 @@ impl Frame {
 }
 
 fn luma([r, g, b]: [u8; 3]) -> u8 {
-    ((u32::from(r) * 4899 + u32::from(g) * 9617 + u32::from(b) * 1868 + 8192) >> 14) as u8
+    ((u32::from(r) * 9798 + u32::from(g) * 19235 + u32::from(b) * 3735 + (1 << 14)) >> 15) as u8
 }

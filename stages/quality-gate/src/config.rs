@@ -55,7 +55,8 @@ pub struct EchoLimits {
     pub blood_level: Limits,
     /// Share of pixels at 5 or less. -8, -14, -20 dB: 0.06, 0.23, 0.48. `UNDER_GAIN`.
     pub black: Limits,
-    /// Grey levels between the classes. Clean 98; noise floor at -40 and -32 dB 78 and 56. `LOW_CONTRAST`.
+    /// Grey levels between the classes. Clean phantoms 73 to 100, by their dynamic range; noise floor at -32 dB 40 to
+    /// 56. `LOW_CONTRAST`.
     pub contrast: Limits,
     /// 95th percentile of the temporal standard deviation, grey levels. Clean 15.7; frozen 0.0 to 0.2. `STATIC`.
     pub motion: Limits,

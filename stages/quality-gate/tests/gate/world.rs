@@ -14,9 +14,16 @@ use stage::{
     Stage as _, testing::MemoryFrames,
 };
 
-/// The gate with the table that operators get.
+/// The table that operators get.
+pub(crate) fn table() -> toml::Value {
+    let defaults: toml::Table =
+        toml::from_str(include_str!("../../../../config/default.toml")).expect("TOML");
+    defaults["stages"]["quality_gate"].clone()
+}
+
+/// The gate with that table.
 pub(crate) fn gate() -> QualityGate {
-    let config = toml::from_str(include_str!("../table.toml")).expect("the table fits the configuration");
+    let config = table().try_into().expect("the table fits the configuration");
     QualityGate::build(config, &services()).expect("the table can be meant")
 }
 

@@ -1,0 +1,186 @@
+//! What talks to the outside: DICOM port, publisher, console; on one asynchronous runtime and a few threads.
+
+use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
+
+use console::{Console, Token};
+use crossbeam_channel::{Sender, bounded};
+use intake::{Backoff, CompletionTimes, Intake, IntakeConfig, IntakeMetrics, Publisher, scp};
+use jiff::Timestamp;
+use prometheus::Registry;
+use schemas::{Priority, RunId};
+use tokio::{net::TcpListener, runtime::Runtime, sync::watch, task::JoinHandle};
+
+use super::{Roles, Shared};
+use crate::{
+    announce::LiveAnnounce,
+    backlog::Backlog,
+    config::Config,
+    data_dir::{ApiEntry, DataDir},
+    exit::Failure,
+    site::LiveSite,
+    store::Database,
+};
+
+/// How long open connections may take to finish when the ports close.
+const CLOSE: Duration = Duration::from_secs(15);
+
+/// The open ports and what stands behind them.
+pub(super) struct Edge {
+    runtime: Runtime,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+    publisher: Option<(Sender<()>, thread::JoinHandle<()>)>,
+    backlog: Option<Backlog>,
+    pub(super) intake: Option<Intake>,
+    pub(super) dicom: Option<SocketAddr>,
+    pub(super) console: Option<SocketAddr>,
+}
+
+impl Edge {
+    /// Opens the ports of `roles`. Called last, so that nothing comes in before it can be kept.
+    pub(super) fn open(
+        shared: &Shared,
+        roles: &Roles,
+        registry: &Registry,
+        database: &Database,
+        data_dir: &DataDir,
+    ) -> Result<Self, Failure> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("edge")
+            .enable_all()
+            .build()?;
+        let mut edge = Self {
+            runtime,
+            stop: watch::channel(false).0,
+            tasks: Vec::new(),
+            publisher: None,
+            backlog: None,
+            intake: None,
+            dicom: None,
+            console: None,
+        };
+        if roles.intake {
+            edge.open_intake(shared, registry, database, data_dir)?;
+        }
+        if roles.console {
+            edge.open_console(shared, registry, database, data_dir)?;
+        }
+        Ok(edge)
+    }
+
+    fn open_intake(
+        &mut self,
+        shared: &Shared,
+        registry: &Registry,
+        database: &Database,
+        data_dir: &DataDir,
+    ) -> Result<(), Failure> {
+        let config = &shared.config.intake;
+        let intake_config = IntakeConfig {
+            directory: data_dir.path().join("spool"),
+            min_free: config.min_free.0,
+            max_object: config.max_object.0,
+            completion: CompletionTimes { quiet: config.quiet_time.0, cap: config.hard_cap.0 },
+            remember: shared.config.topics.retention.0,
+        };
+        let (intake, _owner) = Intake::start(intake_config, IntakeMetrics::new(registry)?, Timestamp::now())?;
+        let publisher = Publisher {
+            intake: intake.clone(),
+            announce: LiveAnnounce::new(shared.client.clone(), database.clone()),
+            blobs: shared.blobs.clone(),
+            run: RunId::live(),
+            backoff: Backoff {
+                first: shared.config.runtime.backoff_first.0,
+                longest: shared.config.runtime.backoff_most.0,
+            },
+        };
+        let (stop, stopped) = bounded(1);
+        self.publisher = Some((stop, publisher.start(stopped)?));
+        let listener = self.runtime.block_on(TcpListener::bind(config.listen)).map_err(|error| {
+            Failure::from(format!("cannot listen on {} for DICOM (intake.listen): {error}", config.listen))
+        })?;
+        self.dicom = Some(listener.local_addr()?);
+        let serving = scp::serve(listener, scp_config(&shared.config), intake.clone(), self.stop.subscribe());
+        self.tasks.push(self.runtime.spawn(serving));
+        self.intake = Some(intake);
+        Ok(())
+    }
+
+    fn open_console(
+        &mut self,
+        shared: &Shared,
+        registry: &Registry,
+        database: &Database,
+        data_dir: &DataDir,
+    ) -> Result<(), Failure> {
+        let backlog = Backlog::start(&shared.client, shared.metrics.clone(), registry.clone())?;
+        let uploads = data_dir.path().join("uploads");
+        std::fs::create_dir_all(&uploads)?;
+        let site = LiveSite {
+            database: database.clone(),
+            intake: self.intake.clone(),
+            blobs: shared.blobs.clone(),
+            registry: registry.clone(),
+            backlog: backlog.latest(),
+            deadline: shared.config.truth.deadline.0,
+        };
+        let secret = uuid::Uuid::new_v4().simple().to_string() + &uuid::Uuid::new_v4().simple().to_string();
+        let token = Token::new(&secret).ok_or("the API token is too short")?;
+        let listen = shared.config.console.listen;
+        let console = self.runtime.block_on(Console::bind(listen, Arc::new(site), token, uploads))?;
+        let address = console.address()?;
+        let stopped = self.stop.subscribe();
+        self.tasks.push(self.runtime.spawn(async move {
+            if let Err(error) = console.serve(stopped).await {
+                tracing::error!(%error, "console ended");
+            }
+        }));
+        data_dir.announce(&ApiEntry {
+            pid: std::process::id(),
+            url: format!("http://{address}"),
+            token: secret,
+            broker: shared.client.bootstrap.clone(),
+            dicom: self.dicom,
+        })?;
+        self.console = Some(address);
+        self.backlog = Some(backlog);
+        Ok(())
+    }
+
+    /// Closes the ports, then the publisher; what it did not publish stays in the spool.
+    pub(super) fn close(mut self) {
+        self.backlog = None;
+        // Nobody is left to receive only when both ports have ended already.
+        let _ = self.stop.send(true);
+        let tasks = std::mem::take(&mut self.tasks);
+        self.runtime.block_on(async {
+            for task in tasks {
+                // A connection that does not end in time is cut below.
+                let _ = tokio::time::timeout(CLOSE, task).await;
+            }
+        });
+        if let Some((stop, publisher)) = self.publisher.take() {
+            drop(stop);
+            if publisher.join().is_err() {
+                tracing::error!("publisher panicked");
+            }
+        }
+        self.runtime.shutdown_timeout(Duration::from_secs(1));
+    }
+}
+
+fn scp_config(config: &Config) -> scp::ScpConfig {
+    let intake = &config.intake;
+    let peers = intake.peers.iter().map(|peer| scp::Peer {
+        ae_title: peer.ae_title.clone(),
+        address: peer.address,
+        access: scp::Access::Store,
+        priority: if peer.urgent { Priority::Urgent } else { Priority::Routine },
+    });
+    scp::ScpConfig {
+        max_associations: intake.associations,
+        idle_timeout: intake.idle_timeout.0,
+        ..scp::ScpConfig::new(intake.ae_title.clone(), peers.collect())
+    }
+}

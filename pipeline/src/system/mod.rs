@@ -1,0 +1,244 @@
+//! Everything that runs in one process, started in order and stopped in reverse.
+//!
+//! ```text
+//!   start:  data directory ▶ broker ▶ topics ▶ database, tables ▶ blobs, decode workers ▶ model ▶ stages, store ▶ ports
+//!   stop:   ports ▶ publisher ▶ stages and store (drain, deadline) ▶ model ▶ database ▶ broker
+//! ```
+//!
+//! Invariants:
+//! - Each stage and the store is one named thread that reports how it ended; one that fails stops the process with an
+//!   exit code.
+//! - Embedded parts outlive everything that talks to them.
+
+mod catalogue;
+mod edge;
+mod parts;
+mod stages;
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, bounded};
+use glm46v::Engine;
+use intake::Intake;
+use prometheus::Registry;
+use runtime::{Client, Exit, InFlight, LogKey, Memo, Metrics, RetryPolicy, Run, RunSettings, Shutdown, Solitude};
+use services::ObjectBlobs;
+use stage::Services;
+
+use crate::{
+    build_info,
+    config::Config,
+    data_dir::DataDir,
+    exit::Failure,
+    store::{Database, StoreMetrics},
+};
+pub(crate) use catalogue::{Roles, entries, topics};
+use edge::Edge;
+pub(crate) use parts::{Parts, decode_pool, open_blobs, start_engine, topic_specs};
+use stages::{RoleThread, StageParts, start_stages, start_store};
+pub(crate) use stages::{check_stages, stage_config};
+
+/// The store's name as a consumer: metric label and part of its group.
+pub(crate) const STORE: &str = "store";
+
+/// Runs that may report their end while nobody looks: more than there are.
+const ENDINGS: usize = 16;
+
+/// The consumer group of a stage or sink.
+pub(crate) fn group(name: &str) -> String {
+    format!("prescreen.{name}")
+}
+
+/// How a stage or the store ended.
+struct Ended {
+    role: &'static str,
+    exit: Exit,
+}
+
+/// A running system. Fields are dropped in order: whoever talks to a part goes before it.
+pub(crate) struct System {
+    edge: Option<Edge>,
+    runs: Vec<RoleThread>,
+    ended: Receiver<Ended>,
+    shutdown: Shutdown,
+    drain_deadline: Duration,
+    _engine: Option<Engine>,
+    parts: Parts,
+    _data_dir: DataDir,
+}
+
+/// What every run needs.
+struct Shared {
+    config: Config,
+    client: Client,
+    blobs: Arc<ObjectBlobs>,
+    metrics: Metrics,
+    log_key: LogKey,
+    shutdown: Shutdown,
+    solitude: Solitude,
+    state_dir: PathBuf,
+}
+
+impl Shared {
+    fn run(&self, name: &str) -> Run {
+        let options = &self.config.runtime;
+        let settings = RunSettings {
+            workers: options.workers.get(name).copied().unwrap_or(1),
+            in_flight: InFlight { records: options.in_flight, ..InFlight::default() },
+            retry: RetryPolicy {
+                first: options.backoff_first.0,
+                longest: options.backoff_most.0,
+                record_budget: options.record_attempts,
+            },
+            memo: if options.memo { Memo::On } else { Memo::Off },
+            drain_deadline: options.drain_deadline.0,
+            position_stall: options.position_stall.0,
+            ..RunSettings::new(&self.state_dir)
+        };
+        Run {
+            client: self.client.clone(),
+            group: group(name),
+            blobs: self.blobs.clone(),
+            settings,
+            metrics: self.metrics.clone(),
+            log_key: self.log_key.clone(),
+            shutdown: self.shutdown.clone(),
+            solitude: self.solitude.clone(),
+        }
+    }
+}
+
+impl System {
+    /// Starts `roles`. Returns once every part answers and the ports are open.
+    pub(crate) fn start(config: &Config, roles: &Roles) -> Result<Self, Failure> {
+        if config.is_embedded() && *roles != Roles::all() {
+            return Err(Failure::usage(
+                "--only needs a broker and a database that other processes can reach; set broker.kind = \"kafka\" and database.kind = \"postgres\"",
+            ));
+        }
+        check_stages(&config.stages)?;
+        let data_dir = DataDir::take(&config.data_dir)?;
+        let root = data_dir.path();
+        let parts = Parts::start(config, root)?;
+        runtime::topics::ensure(&parts.client, &topic_specs(config))?;
+        parts::prepare_tables(config, &parts.database)?;
+
+        let registry = Registry::new();
+        build_info::register(&registry)?;
+        let shared = Shared {
+            config: config.clone(),
+            client: parts.client.clone(),
+            blobs: open_blobs(config, root)?,
+            metrics: Metrics::register(&registry)?,
+            // A new key for each start: hashes in logs lead from line to line, never back to a study.
+            log_key: LogKey::new(uuid::Uuid::new_v4().as_bytes()),
+            shutdown: Shutdown::new(),
+            solitude: Solitude::default(),
+            state_dir: root.join("runtime"),
+        };
+
+        let (report, ended) = bounded(ENDINGS);
+        let mut runs = Vec::new();
+        let mut engine = None;
+        if !roles.stages.is_empty() {
+            let (started, backend) = start_engine(config, root)?;
+            engine = Some(started);
+            let parts = StageParts {
+                shared: &shared,
+                services: Services { model: Arc::new(backend) },
+                frames: Arc::new(decode_pool(config, &shared.blobs)?),
+                report: report.clone(),
+            };
+            runs = start_stages(parts, &config.stages, &roles.stages)?;
+        }
+        if roles.store {
+            runs.push(start_store(&shared, &parts.database, StoreMetrics::register(&registry)?, report)?);
+        }
+        let edge = Edge::open(&shared, roles, &registry, &parts.database, &data_dir)?;
+        Ok(Self {
+            edge: Some(edge),
+            runs,
+            ended,
+            shutdown: shared.shutdown,
+            drain_deadline: config.runtime.drain_deadline.0,
+            _engine: engine,
+            parts,
+            _data_dir: data_dir,
+        })
+    }
+
+    /// Where DICOM associations are taken, if this process takes any.
+    pub(crate) fn dicom(&self) -> Option<SocketAddr> {
+        self.edge.as_ref().and_then(|edge| edge.dicom)
+    }
+
+    /// Where pages and API are served, if this process serves them.
+    pub(crate) fn console(&self) -> Option<SocketAddr> {
+        self.edge.as_ref().and_then(|edge| edge.console)
+    }
+
+    /// Intake's handle, if this process takes studies in.
+    pub(crate) fn intake(&self) -> Option<&Intake> {
+        self.edge.as_ref().and_then(|edge| edge.intake.as_ref())
+    }
+
+    /// The result store.
+    pub(crate) fn database(&self) -> &Database {
+        &self.parts.database
+    }
+
+    /// Waits until a role ends by itself or `interrupts` says so; then drains. A second interrupt aborts.
+    ///
+    /// # Errors
+    /// How the first role failed.
+    pub(crate) fn wait(mut self, interrupts: &Receiver<()>) -> Result<(), Failure> {
+        let first = crossbeam_channel::select! {
+            recv(self.ended) -> ended => ended.ok(),
+            recv(interrupts) -> _ => None,
+        };
+        self.stop(Some(interrupts));
+        first.map_or(Ok(()), |Ended { role, exit }| Err(failure_of(role, exit)))
+    }
+
+    /// Drains and stops everything, in reverse order.
+    pub(crate) fn shut_down(mut self) {
+        self.stop(None);
+    }
+
+    fn stop(&mut self, interrupts: Option<&Receiver<()>>) {
+        tracing::info!("draining");
+        if let Some(edge) = self.edge.take() {
+            edge.close();
+        }
+        self.shutdown.drain();
+        // The runtime keeps the deadline itself; this one is for a run that does not.
+        let deadline = Instant::now() + self.drain_deadline + Duration::from_secs(5);
+        for (role, run) in self.runs.drain(..) {
+            while !run.is_finished() {
+                let interrupted = interrupts.is_some_and(|interrupts| interrupts.try_recv().is_ok());
+                if interrupted || Instant::now() > deadline {
+                    tracing::warn!(role, "aborting; what is not finished is done again at the next start");
+                    self.shutdown.abort();
+                }
+                thread::sleep(Duration::from_millis(10));
+            }
+            if run.join().is_err() {
+                tracing::error!(role, "role panicked");
+            }
+        }
+        tracing::info!("stopped");
+    }
+}
+
+fn failure_of(role: &str, exit: Exit) -> Failure {
+    match exit {
+        Exit::Fatal { source, .. } => Failure::from(format!("{role} cannot go on: {}", Failure::from(source).chain())),
+        other => Failure::from(format!("{role} ended: {other}")),
+    }
+}

@@ -1,0 +1,162 @@
+//! The parts that roles talk to: broker, database, blobs, decode workers, model.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use glm46v::{Checkpoint, Engine, EngineOptions};
+use runtime::Client;
+use services::{DecodePool, DecodePoolConfig, EngineBackend, ObjectBlobs};
+
+#[cfg(feature = "embedded")]
+use crate::embedded::{self, EmbeddedDatabase};
+use crate::{
+    config::{BlobsKind, BrokerKind, Config, DatabaseKind},
+    exit::Failure,
+    store::{self, Database},
+    system::topics,
+    untrained,
+};
+
+/// How to reach the parts, embedded or not.
+pub(crate) struct Parts {
+    pub(crate) client: Client,
+    pub(crate) database: Database,
+    #[cfg(feature = "embedded")]
+    _embedded_database: Option<EmbeddedDatabase>,
+    #[cfg(feature = "embedded")]
+    _embedded_broker: Option<embedded_broker::Broker>,
+}
+
+impl Parts {
+    /// Starts embedded parts and connects to the others.
+    pub(crate) fn start(config: &Config, data_dir: &Path) -> Result<Self, Failure> {
+        #[cfg(feature = "embedded")]
+        let embedded_broker = match config.broker.kind {
+            BrokerKind::Embedded => Some(embedded::start_broker(data_dir, config.topics.partitions_embedded)?),
+            BrokerKind::Kafka => None,
+        };
+        #[cfg(feature = "embedded")]
+        let embedded_database = match config.database.kind {
+            DatabaseKind::Embedded => Some(EmbeddedDatabase::start(data_dir)?),
+            DatabaseKind::Postgres => None,
+        };
+        #[cfg(not(feature = "embedded"))]
+        if config.is_embedded() {
+            return Err(Failure::usage("this build has no embedded parts; set broker.kind and database.kind"));
+        }
+        let bootstrap = match config.broker.kind {
+            BrokerKind::Kafka => config.broker.bootstrap.clone(),
+            #[cfg(feature = "embedded")]
+            BrokerKind::Embedded => embedded_broker.as_ref().map(embedded_broker::Broker::bootstrap).unwrap_or_default(),
+            #[cfg(not(feature = "embedded"))]
+            BrokerKind::Embedded => String::new(),
+        };
+        let url = match config.database.kind {
+            DatabaseKind::Postgres => config.database.url.read().map_err(Failure::usage)?,
+            #[cfg(feature = "embedded")]
+            DatabaseKind::Embedded => embedded_database.as_ref().map(|one| one.url().to_owned()).unwrap_or_default(),
+            #[cfg(not(feature = "embedded"))]
+            DatabaseKind::Embedded => String::new(),
+        };
+        let client = Client { bootstrap, properties: config.broker.properties.clone() };
+        let database = Database::start(url, config.database.statement_timeout.0)?;
+        Ok(Self {
+            client,
+            database,
+            #[cfg(feature = "embedded")]
+            _embedded_database: embedded_database,
+            #[cfg(feature = "embedded")]
+            _embedded_broker: embedded_broker,
+        })
+    }
+}
+
+/// The topics with their settings under `config`.
+pub(crate) fn topic_specs(config: &Config) -> Vec<runtime::topics::TopicSpec> {
+    let (partitions, replication) = match config.broker.kind {
+        BrokerKind::Embedded => (config.topics.partitions_embedded, 1),
+        BrokerKind::Kafka => (config.topics.partitions, config.topics.replication),
+    };
+    let topics = topics();
+    let names = topics.iter().flat_map(|topic| [topic.name.to_owned(), topic.urgent(), topic.dead_letters()]);
+    names
+        .map(|name| runtime::topics::TopicSpec {
+            name,
+            partitions,
+            replication,
+            cleanup: runtime::topics::Cleanup::Delete { retention: Some(config.topics.retention.0) },
+        })
+        .collect()
+}
+
+/// The blob store of `config`.
+pub(crate) fn open_blobs(config: &Config, data_dir: &Path) -> Result<Arc<ObjectBlobs>, Failure> {
+    match config.blobs.kind {
+        BlobsKind::Folder => {
+            let folder = match config.blobs.folder.as_str() {
+                "" => data_dir.join("blobs"),
+                folder => PathBuf::from(folder),
+            };
+            Ok(Arc::new(ObjectBlobs::folder(&folder)?))
+        }
+        #[cfg(feature = "s3")]
+        BlobsKind::S3 => {
+            let s3 = &config.blobs.s3;
+            let bucket = services::S3Config {
+                bucket: s3.bucket.clone(),
+                region: s3.region.clone(),
+                endpoint: Some(s3.endpoint.clone()).filter(|endpoint| !endpoint.is_empty()),
+                access_key_id: s3.access_key.read().map_err(Failure::usage)?,
+                secret_access_key: s3.secret_key.read().map_err(Failure::usage)?,
+            };
+            let cache = services::CacheConfig { folder: data_dir.join("blob-cache"), bytes: s3.cache.0 };
+            Ok(Arc::new(ObjectBlobs::s3(&bucket, &cache)?))
+        }
+        #[cfg(not(feature = "s3"))]
+        BlobsKind::S3 => Err(Failure::usage("blobs.kind is s3, but this build lacks feature s3; build with --features s3")),
+    }
+}
+
+/// The decode workers: processes of this same binary.
+pub(crate) fn decode_pool(config: &Config, blobs: &Arc<ObjectBlobs>) -> Result<DecodePool, Failure> {
+    let settings = DecodePoolConfig {
+        program: std::env::current_exe()?,
+        args: vec!["decode-worker".into()],
+        workers: config.decode.workers,
+        request_timeout: config.decode.timeout.0,
+        address_space_bytes: config.decode.memory.0,
+    };
+    Ok(DecodePool::new(blobs.clone(), settings))
+}
+
+/// The model of `config` and the engine that owns it.
+pub(crate) fn start_engine(config: &Config, data_dir: &Path) -> Result<(Engine, EngineBackend), Failure> {
+    let folder = match config.model.path.as_str() {
+        "" => untrained::unpack(data_dir)?,
+        path => PathBuf::from(path),
+    };
+    let engine = Engine::start(Checkpoint::open(&folder)?, EngineOptions { queue: config.model.queue })?;
+    let name = folder.file_name().map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned());
+    let backend = EngineBackend::new(engine.handle(), name);
+    Ok((engine, backend))
+}
+
+/// Embedded tables are brought up to date by themselves; a site's database is migrated by its operator.
+pub(crate) fn prepare_tables(config: &Config, database: &Database) -> Result<(), Failure> {
+    match config.database.kind {
+        DatabaseKind::Embedded => {
+            store::migrate(database)?;
+            Ok(())
+        }
+        DatabaseKind::Postgres => {
+            let pending = store::pending(database)?;
+            if pending.is_empty() {
+                return Ok(());
+            }
+            Err(Failure::usage(format!("the database lacks {}; run `prescreen migrate` first", pending.join(", "))))
+        }
+    }
+}
+

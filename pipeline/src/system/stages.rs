@@ -1,0 +1,177 @@
+//! Stages and store: each a run of the runtime on a thread of its own.
+
+use std::{collections::BTreeMap, sync::Arc, thread};
+
+use crossbeam_channel::Sender;
+use runtime::{DeadLetters, Exit, Input, MakeConfig, SinkRun, StageRun, run_sink, run_stage};
+use schemas::{Priority, Topic};
+use stage::{Frames, Services, Stage, Visitor};
+
+use super::{
+    Ended, STORE, Shared,
+    catalogue::{entries, topics},
+};
+use crate::{
+    exit::Failure,
+    prompts,
+    store::{Database, StoreMetrics, StoreWriter},
+};
+
+/// A role and its thread.
+pub(super) type RoleThread = (&'static str, thread::JoinHandle<()>);
+
+/// The stages' tables of the configuration, unread.
+pub(crate) type Tables = BTreeMap<String, toml::Table>;
+
+/// Reads the table of `S` and gives a maker of its configuration. Tables that no stage takes stay in `tables`.
+pub(crate) fn stage_config<S: Stage>(tables: &mut Tables) -> Result<MakeConfig<S::Config>, Failure> {
+    let mut table = tables.remove(S::NAME).unwrap_or_default();
+    prompts::resolve(&mut table).map_err(Failure::usage)?;
+    let read = move || table.clone().try_into::<S::Config>();
+    read().map_err(|error| Failure::usage(format!("[stages.{}]: {error}", S::NAME)))?;
+    #[expect(clippy::expect_used, reason = "the same table was read right above")]
+    Ok(Arc::new(move || read().expect("a table that was read before")))
+}
+
+/// Walks the catalogue until something fails.
+struct UntilFailure<F> {
+    each: F,
+    failed: Option<Failure>,
+}
+
+/// What is done with each stage; a trait, because a closure cannot be generic.
+trait Each {
+    fn stage<S: Stage>(&mut self) -> Result<(), Failure>;
+}
+
+impl<F: Each> Visitor for UntilFailure<F> {
+    fn stage<S: Stage>(&mut self) {
+        if self.failed.is_none()
+            && let Err(failure) = self.each.stage::<S>()
+        {
+            self.failed = Some(failure);
+        }
+    }
+}
+
+fn each_stage<F: Each>(each: F) -> Result<F, Failure> {
+    let mut walk = UntilFailure { each, failed: None };
+    stages::visit(&mut walk);
+    match walk.failed {
+        Some(failure) => Err(failure),
+        None => Ok(walk.each),
+    }
+}
+
+struct Check(Tables);
+
+impl Each for Check {
+    fn stage<S: Stage>(&mut self) -> Result<(), Failure> {
+        stage_config::<S>(&mut self.0).map(drop)
+    }
+}
+
+/// Reads every stage's table without starting anything; a table that belongs to no stage is an error.
+pub(crate) fn check_stages(tables: &Tables) -> Result<(), Failure> {
+    let Check(left) = each_stage(Check(tables.clone()))?;
+    match left.keys().next() {
+        Some(unknown) => {
+            Err(Failure::usage(format!("[stages.{unknown}] belongs to no stage; remove it or mend its name")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// What the stages of this process share.
+pub(super) struct StageParts<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) services: Services,
+    pub(super) frames: Arc<dyn Frames>,
+    pub(super) report: Sender<Ended>,
+}
+
+struct Start<'a> {
+    parts: StageParts<'a>,
+    tables: Tables,
+    wanted: &'a [&'static str],
+    started: Vec<RoleThread>,
+}
+
+impl Each for Start<'_> {
+    fn stage<S: Stage>(&mut self) -> Result<(), Failure> {
+        if !self.wanted.contains(&S::NAME) {
+            return Ok(());
+        }
+        let config = stage_config::<S>(&mut self.tables)?;
+        // A value that the stage refuses is a configuration error, told before the first record is touched.
+        S::build(config(), &self.parts.services)
+            .map_err(|error| Failure::usage(format!("stages.{}.{error}", S::NAME)))?;
+        let run = StageRun::<S> {
+            run: self.parts.shared.run(S::NAME),
+            config,
+            services: self.parts.services.clone(),
+            frames: self.parts.frames.clone(),
+        };
+        let report = self.parts.report.clone();
+        let thread = thread::Builder::new().name(S::NAME.to_owned()).spawn(move || {
+            let exit = run_stage(run);
+            tell(&report, S::NAME, exit);
+        })?;
+        self.started.push((S::NAME, thread));
+        Ok(())
+    }
+}
+
+/// Starts the `wanted` stages of the catalogue.
+pub(super) fn start_stages(
+    parts: StageParts<'_>,
+    tables: &Tables,
+    wanted: &[&'static str],
+) -> Result<Vec<RoleThread>, Failure> {
+    each_stage(Start { parts, tables: tables.clone(), wanted, started: Vec::new() }).map(|start| start.started)
+}
+
+/// Starts the store: the sink of every topic.
+pub(super) fn start_store(
+    shared: &Shared,
+    database: &Database,
+    metrics: StoreMetrics,
+    report: Sender<Ended>,
+) -> Result<RoleThread, Failure> {
+    let database = database.clone();
+    let sink = SinkRun {
+        run: shared.run(STORE),
+        name: STORE.to_owned(),
+        inputs: topics().iter().flat_map(store_inputs).collect(),
+        open: Box::new(move || Ok(StoreWriter::new(database.clone(), metrics.clone()))),
+    };
+    let thread = thread::Builder::new().name(STORE.to_owned()).spawn(move || {
+        let exit = run_sink(sink);
+        tell(&report, STORE, exit);
+    })?;
+    Ok((STORE, thread))
+}
+
+/// Both lanes of a topic, and its dead letters. What a stage reads too, that stage answers for: the store only looks
+/// on, so that one bad record makes one dead letter.
+fn store_inputs(topic: &Topic) -> Vec<Input> {
+    let answered_for = entries().iter().any(|entry| entry.input == *topic);
+    let lane = |name: String, lane| Input {
+        topic: name.into(),
+        lane,
+        dead_letters: if answered_for { DeadLetters::Terminal } else { DeadLetters::To(topic.dead_letters()) },
+    };
+    vec![
+        lane(topic.urgent(), Priority::Urgent),
+        lane(topic.name.to_owned(), Priority::Routine),
+        Input { topic: topic.dead_letters().into(), lane: Priority::Routine, dead_letters: DeadLetters::Terminal },
+    ]
+}
+
+/// A role that ended as asked is no news; any other end is told once.
+fn tell(report: &Sender<Ended>, role: &'static str, exit: Exit) {
+    if !matches!(exit, Exit::Drained | Exit::Aborted) {
+        // Whoever waited has stopped waiting when the process is already ending.
+        let _ = report.try_send(Ended { role, exit });
+    }
+}
