@@ -63,7 +63,9 @@ pub(crate) struct ApiClient {
 impl ApiClient {
     /// Finds the running system: `--api-url` and `--token-file`, else the data directory's entry.
     pub(crate) fn connect(options: &Options, data_dir: &Path) -> Result<Self, ApiError> {
-        let (url, mut token) = if let Some(url) = &options.api_url { (url.trim_end_matches('/').to_owned(), String::new()) } else {
+        let (url, mut token) = if let Some(url) = &options.api_url {
+            (url.trim_end_matches('/').to_owned(), String::new())
+        } else {
             let entry = read_entry(data_dir)?;
             (entry.url, entry.token)
         };
@@ -96,7 +98,8 @@ impl ApiClient {
 
     /// `POST /api/instances`: one file.
     pub(crate) fn upload(&self, path: &Path, options: &UploadOptions) -> Result<Vec<Received>, ApiError> {
-        let file = File::open(path).map_err(|source| ApiError::File { path: path.display().to_string(), source })?;
+        let file =
+            File::open(path).map_err(|source| ApiError::File { path: path.display().to_string(), source })?;
         let mut query = Vec::new();
         let mut push = |name: &str, value: Option<serde_json::Value>| {
             if let Some(serde_json::Value::String(value)) = value {
@@ -135,7 +138,11 @@ impl ApiClient {
         let status = answer.status().as_u16();
         if !(200..300).contains(&status) {
             let message = answer.body_mut().read_to_string().unwrap_or_default();
-            return Err(ApiError::Refused { url: url.to_owned(), status, message: message.trim().to_owned() });
+            return Err(ApiError::Refused {
+                url: url.to_owned(),
+                status,
+                message: message.trim().to_owned(),
+            });
         }
         answer.body_mut().read_json().map_err(unreachable)
     }

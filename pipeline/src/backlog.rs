@@ -68,8 +68,14 @@ impl Backlog {
     }
 }
 
-fn look(client: &Client, reader: &mut Option<LagReader>, metrics: &Metrics) -> Result<Vec<TopicLag>, LagError> {
-    let reader = if let Some(reader) = reader { reader } else {
+fn look(
+    client: &Client,
+    reader: &mut Option<LagReader>,
+    metrics: &Metrics,
+) -> Result<Vec<TopicLag>, LagError> {
+    let reader = if let Some(reader) = reader {
+        reader
+    } else {
         let watched = consumers().into_iter().map(|(name, topics)| Watched {
             group: group(name),
             topics: topics.iter().flat_map(|topic| [topic.name.to_owned(), topic.urgent()]).collect(),
@@ -98,8 +104,13 @@ impl Saturation {
             let all = busy
                 + sum(families, "prescreen_stage_idle_seconds_total", stage)
                 + sum(families, "prescreen_stage_backpressured_seconds_total", stage);
-            let (busy_before, all_before) = self.seen.insert(stage.to_owned(), (busy, all)).unwrap_or_default();
-            let busy_ratio = if all > all_before { ((busy - busy_before) / (all - all_before)).clamp(0.0, 1.0) } else { 0.0 };
+            let (busy_before, all_before) =
+                self.seen.insert(stage.to_owned(), (busy, all)).unwrap_or_default();
+            let busy_ratio = if all > all_before {
+                ((busy - busy_before) / (all - all_before)).clamp(0.0, 1.0)
+            } else {
+                0.0
+            };
             for lag in lags.iter().filter(|lag| lag.group == group(stage)) {
                 rows.push(StageStatus {
                     stage: stage.to_owned(),
@@ -126,7 +137,9 @@ fn sum(families: &[MetricFamily], name: &str, stage: &str) -> f64 {
     let family = families.iter().find(|family| family.name() == name);
     let metrics = family.into_iter().flat_map(MetricFamily::get_metric);
     metrics
-        .filter(|metric| metric.get_label().iter().any(|label| label.name() == "stage" && label.value() == stage))
+        .filter(|metric| {
+            metric.get_label().iter().any(|label| label.name() == "stage" && label.value() == stage)
+        })
         .map(|metric| metric.get_counter().get_value() + metric.get_gauge().get_value())
         .sum()
 }

@@ -32,7 +32,9 @@ pub(crate) enum DataDirError {
         source: std::io::Error,
     },
     /// Nothing is running here.
-    #[error("no running prescreen is known in {path}; start `prescreen demo` or `prescreen run` there, or give --data-dir or --api-url")]
+    #[error(
+        "no running prescreen is known in {path}; start `prescreen demo` or `prescreen run` there, or give --data-dir or --api-url"
+    )]
     NotRunning {
         /// The directory.
         path: PathBuf,

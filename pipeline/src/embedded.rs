@@ -25,7 +25,8 @@ pub(crate) enum EmbeddedError {
 
 /// Starts the broker below `data_dir`, with `partitions` for topics that do not say otherwise.
 pub(crate) fn start_broker(data_dir: &Path, partitions: u32) -> Result<Broker, EmbeddedError> {
-    let config = BrokerConfig { default_partitions: partitions, ..BrokerConfig::new(data_dir.join("broker")) };
+    let config =
+        BrokerConfig { default_partitions: partitions, ..BrokerConfig::new(data_dir.join("broker")) };
     Ok(Broker::start(config)?)
 }
 

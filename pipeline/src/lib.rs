@@ -21,11 +21,7 @@ mod store;
 mod system;
 mod untrained;
 
-use std::{
-    ffi::OsString,
-    io::Write as _,
-    process::ExitCode,
-};
+use std::{ffi::OsString, io::Write as _, process::ExitCode};
 
 use clap::Parser as _;
 
@@ -88,7 +84,8 @@ fn run(cli: &Cli, environment: Vec<(String, String)>) -> Result<Exit, Failure> {
 fn load(options: &Options, environment: Vec<(String, String)>) -> Result<Config, Failure> {
     let mut assignments = options.set.clone();
     if let Some(data_dir) = &options.data_dir {
-        assignments.push(format!("data_dir={}", toml::Value::String(data_dir.to_string_lossy().into_owned())));
+        assignments
+            .push(format!("data_dir={}", toml::Value::String(data_dir.to_string_lossy().into_owned())));
     }
     Config::load(&Layers { files: options.config.clone(), environment, assignments }).map_err(Failure::usage)
 }

@@ -30,9 +30,11 @@ pub(crate) fn resolve(table: &mut Table) -> Result<(), PromptError> {
         None => std::fs::read_to_string(&name)
             .map_err(|source| PromptError::Unreadable { name: name.clone(), source })?,
     };
-    let id = Path::new(&name).file_stem().map_or_else(|| name.clone(), |stem| stem.to_string_lossy().into_owned());
+    let id =
+        Path::new(&name).file_stem().map_or_else(|| name.clone(), |stem| stem.to_string_lossy().into_owned());
     let id = if BUILT_IN.iter().any(|(built_in, _)| *built_in == name) { name } else { id };
-    let prompt = Table::from_iter([("id".to_owned(), Value::String(id)), ("text".to_owned(), Value::String(text))]);
+    let prompt =
+        Table::from_iter([("id".to_owned(), Value::String(id)), ("text".to_owned(), Value::String(text))]);
     table.insert("prompt".to_owned(), Value::Table(prompt));
     Ok(())
 }

@@ -2,9 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use console::site::{
-    Received, Site, SiteError, Status, StudyFilter, StudyRow, StudyTimeline, UploadOptions,
-};
+use console::site::{Received, Site, SiteError, Status, StudyFilter, StudyRow, StudyTimeline, UploadOptions};
 use intake::{FileOptions, Intake, Novelty, Refusal};
 use jiff::{SignedDuration, Timestamp};
 use prometheus::{Registry, TextEncoder};
@@ -39,6 +37,12 @@ fn refused(refusal: &Refusal) -> SiteError {
     }
 }
 
+/// The Prometheus page of `registry`.
+pub(crate) fn exposition(registry: &Registry) -> String {
+    // Encoding fails only for a family without metrics, which `gather` leaves out.
+    TextEncoder::new().encode_to_string(&registry.gather()).unwrap_or_default()
+}
+
 impl LiveSite {
     fn intake(&self) -> Result<&Intake, SiteError> {
         self.intake.as_ref().ok_or_else(|| SiteError::Refused("this process has no intake role".to_owned()))
@@ -48,7 +52,9 @@ impl LiveSite {
     fn spooled(&self) -> i64 {
         let families = self.registry.gather();
         let family = families.iter().find(|family| family.name() == "prescreen_intake_revisions_unpublished");
-        family.and_then(|family| family.get_metric().first()).map_or(0, |metric| metric.get_gauge().get_value() as i64)
+        family
+            .and_then(|family| family.get_metric().first())
+            .map_or(0, |metric| metric.get_gauge().get_value() as i64)
     }
 }
 
@@ -78,7 +84,7 @@ impl Site for LiveSite {
     }
 
     fn metrics(&self) -> String {
-        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
+        exposition(&self.registry)
     }
 
     fn receive(&self, file: &Path, options: &UploadOptions) -> Result<Vec<Received>, SiteError> {

@@ -51,8 +51,12 @@ pub(crate) async fn picture<S: Site>(
 }
 
 pub(crate) async fn metrics<S: Site>(State(shared): State<Shared<S>>) -> Result<impl IntoResponse, Refusal> {
-    let text = shared.ask(|site| Ok(site.metrics())).await?;
-    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
+    shared.ask(|site| Ok(site.metrics())).await.map(exposition)
+}
+
+/// Prometheus's text format.
+pub(crate) fn exposition(text: String) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }
 
 /// Streams the body into a file of its own, then hands it to intake. A broken upload leaves nothing behind.

@@ -93,29 +93,64 @@ fn states(status: &Status) -> Markup {
     }
 }
 
-fn backlog(stages: &[StageStatus]) -> Markup {
+/// One stage over all its topics and both lanes.
+struct Backlog<'a> {
+    stage: &'a str,
+    waiting: i64,
+    urgent: i64,
+    oldest_s: Option<f64>,
+    /// The slowest of its topics; absent if one of them is not draining.
+    eta_s: Option<f64>,
+    any: &'a StageStatus,
+}
+
+impl<'a> Backlog<'a> {
+    fn by_stage(rows: &'a [StageStatus]) -> Vec<Self> {
+        let mut stages: Vec<Self> = Vec::new();
+        for row in rows {
+            if stages.last().is_none_or(|last| last.stage != row.stage) {
+                let new = Self { stage: &row.stage, waiting: 0, urgent: 0, oldest_s: None, eta_s: Some(0.0), any: row };
+                stages.push(new);
+            }
+            let Some(stage) = stages.last_mut() else { continue };
+            stage.waiting += row.lag_records;
+            if row.topic.ends_with(".urgent") {
+                stage.urgent += row.lag_records;
+            }
+            stage.oldest_s = stage.oldest_s.into_iter().chain(row.oldest_age_s).reduce(f64::max);
+            if row.lag_records > 0 {
+                stage.eta_s = stage.eta_s.zip(row.drain_eta_s).map(|(a, b)| a.max(b));
+            }
+        }
+        stages
+    }
+}
+
+fn backlog(rows: &[StageStatus]) -> Markup {
     html! {
+        @if rows.is_empty() { p.note { "Not measured yet. 尚未测量。" } }
         div.scroll { table {
             thead { tr {
-                th { "Stage" } th { "Topic" } th.number { "Waiting" } th.number { "Oldest" } th.number { "Drained in" }
-                th.number { "In flight" } th.number { "Busy" } th.number { "Errors" }
+                th { "Stage" } th.number { "Waiting" } th.number { "of these urgent" } th.number { "Oldest" }
+                th.number { "Drained in" } th.number { "In flight" } th.number { "Busy" } th.number { "Errors" }
             } }
             tbody {
-                @for stage in stages {
+                @for stage in Backlog::by_stage(rows) {
                     tr {
-                        td { (stage.stage) } td.mono { (stage.topic) }
-                        td.number { (stage.lag_records) }
-                        td.number { (stage.oldest_age_s.map_or_else(|| "–".to_owned(), span)) }
+                        td { (stage.stage) }
+                        td.number { (stage.waiting) }
+                        td.number { (stage.urgent) }
+                        td.number { (stage.oldest_s.map_or_else(|| "–".to_owned(), span)) }
                         td.number {
-                            @match (stage.lag_records, stage.drain_eta_s) {
+                            @match (stage.waiting, stage.eta_s) {
                                 (0, _) => { "–" }
                                 (_, Some(eta)) => { (span(eta)) }
                                 (_, None) => { span.warn { "not draining" } }
                             }
                         }
-                        td.number { (stage.in_flight) }
-                        td.number { (format!("{:.0} %", stage.busy_ratio * 100.0)) }
-                        td.number { (stage.errors) }
+                        td.number { (stage.any.in_flight) }
+                        td.number { (format!("{:.0} %", stage.any.busy_ratio * 100.0)) }
+                        td.number { (stage.any.errors) }
                     }
                 }
             }

@@ -94,8 +94,6 @@ impl Console {
         token: Token,
         uploads: PathBuf,
     ) -> Result<Self, ConsoleError> {
-        let listener =
-            TcpListener::bind(address).await.map_err(|source| ConsoleError::Listen { address, source })?;
         let shared = Shared { site, token, uploads };
         let changing = Router::new()
             .route("/api/instances", post(api::receive::<S>))
@@ -114,9 +112,26 @@ impl Console {
             .route("/api/openapi.json", get(api::openapi))
             .route("/metrics", get(api::metrics::<S>))
             .merge(changing)
-            .layer(middleware::from_fn(harden))
             .with_state(shared);
-        Ok(Self { listener, router })
+        Self::listen(address, router).await
+    }
+
+    /// Binds `address` for `/metrics` alone, for a process without pages.
+    pub async fn bind_metrics(
+        address: SocketAddr,
+        render: impl Fn() -> String + Clone + Send + Sync + 'static,
+    ) -> Result<Self, ConsoleError> {
+        let answer = move || {
+            let text = render();
+            async move { api::exposition(text) }
+        };
+        Self::listen(address, Router::new().route("/metrics", get(answer))).await
+    }
+
+    async fn listen(address: SocketAddr, router: Router) -> Result<Self, ConsoleError> {
+        let listener =
+            TcpListener::bind(address).await.map_err(|source| ConsoleError::Listen { address, source })?;
+        Ok(Self { listener, router: router.layer(middleware::from_fn(harden)) })
     }
 
     /// The address bound, with the real port where 0 was asked for.

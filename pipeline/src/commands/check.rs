@@ -29,20 +29,34 @@ pub(crate) fn run(live: bool, config: &Config) -> Result<Exit, Failure> {
             }
         }
     };
-    line("broker", runtime::topics::ensure(&parts.client, &topic_specs(config)).map(|_| "answers, topics are there".to_owned()).map_err(Failure::from))?;
+    line(
+        "broker",
+        runtime::topics::ensure(&parts.client, &topic_specs(config))
+            .map(|_| "answers, topics are there".to_owned())
+            .map_err(Failure::from),
+    )?;
     line(
         "database",
         store::pending(&parts.database).map_err(Failure::from).map(|pending| {
-            if pending.is_empty() { "answers, tables are up to date".to_owned() } else { format!("answers, lacks {}", pending.join(", ")) }
+            if pending.is_empty() {
+                "answers, tables are up to date".to_owned()
+            } else {
+                format!("answers, lacks {}", pending.join(", "))
+            }
         }),
     )?;
-    line("blobs", open_blobs(config, data_dir.path()).and_then(|blobs| {
-        let probe = stage::Blobs::put(&*blobs, schemas::Area::Quarantine, b"prescreen check")?;
-        stage::Blobs::get(&*blobs, &probe)?;
-        Ok("written and read back".to_owned())
-    }))?;
-    line("model", start_engine(config, data_dir.path()).map(|(engine, _)| {
-        format!("loads, digest {}", engine.handle().info().digest)
-    }))?;
+    line(
+        "blobs",
+        open_blobs(config, data_dir.path()).and_then(|blobs| {
+            let probe = stage::Blobs::put(&*blobs, schemas::Area::Quarantine, b"prescreen check")?;
+            stage::Blobs::get(&*blobs, &probe)?;
+            Ok("written and read back".to_owned())
+        }),
+    )?;
+    line(
+        "model",
+        start_engine(config, data_dir.path())
+            .map(|(engine, _)| format!("loads, digest {}", engine.handle().info().digest)),
+    )?;
     Ok(if failed { Exit::No } else { Exit::Done })
 }

@@ -10,7 +10,7 @@ use std::{
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use intake::scu;
 use phantom::echo::{Batch, Truth};
-use schemas::{Certainty, Inference, ReportIssued, Revision, RunId, StudyUid};
+use schemas::{Certainty, Inference, KeyframeKind, ReportIssued, Revision, RunId, StudyUid};
 
 use crate::{
     cli::{Demo, Options},
@@ -91,7 +91,11 @@ fn prepare(config: &mut Config, arguments: &Demo, options: &Options) {
     if !options.set.iter().any(|text| text.starts_with("log.filter")) {
         "error".clone_into(&mut config.log.filter);
     }
-    config.intake.peers.push(Peer { ae_title: SENDER.to_owned(), address: Some([127, 0, 0, 1].into()), urgent: false });
+    config.intake.peers.push(Peer {
+        ae_title: SENDER.to_owned(),
+        address: Some([127, 0, 0, 1].into()),
+        urgent: false,
+    });
 }
 
 /// Makes and sends one study after the other, so that at most one is in memory. Nothing: interrupted.
@@ -154,7 +158,12 @@ fn follow(
             if let Some(ended) = &sent.ended {
                 let json = study_report(system.database(), &RunId::live(), &sent.study, Revision::FIRST)?;
                 sent.report = json.map(serde_json::from_value).transpose()?;
-                screen.line(&format!("{}  {}  {}", sent.study, ended.state, ended.reason.as_deref().unwrap_or("-")))?;
+                screen.line(&format!(
+                    "{}  {}  {}",
+                    sent.study,
+                    ended.state,
+                    ended.reason.as_deref().unwrap_or("-")
+                ))?;
             }
         }
         let open = studies.iter().filter(|sent| sent.ended.is_none()).count();
@@ -180,10 +189,14 @@ fn table(studies: &[Sent], screen: &mut Screen) -> Result<(), Failure> {
         let report = sent.report.as_ref();
         let keyframes = keyframes(sent);
         let geometry = report.and_then(|report| {
-            let clip = report.clips.iter().find(|clip| clip.instance_uid.as_str() == sent.truth.cine.instance_uid)?;
+            let clip = report
+                .clips
+                .iter()
+                .find(|clip| clip.instance_uid.as_str() == sent.truth.cine.instance_uid)?;
             clip.geometry.as_ref().map(|geometry| geometry.ef_percent)
         });
-        let percent = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1} %"));
+        let percent =
+            |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1} %"));
         let uid = sent.study.as_str();
         screen.line(&format!(
             "{:<22} {:>8} {:>8} {:>9} {:>11} {:>11}  {:<9} {}",
@@ -197,25 +210,30 @@ fn table(studies: &[Sent], screen: &mut Screen) -> Result<(), Failure> {
             outcome(sent),
         ))?;
     }
-    screen.line("ED/ES: frames found within one frame of the truth, of the frames found, in the first apical clip.")?;
+    screen.line(
+        "ED/ES: of the frames found in the first apical clip, how many are within one frame of where the volume is truly at its extreme.",
+    )?;
     Ok(())
 }
 
-/// How many of the found frames lie within one frame of a true one, as "right/found".
+/// How many of the found frames lie, within one frame, where the volume is at its extreme, as "right/found".
 fn keyframes(sent: &Sent) -> (String, String) {
+    let cine = &sent.truth.cine;
     let mut found: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     let clips = sent.report.iter().flat_map(|report| &report.clips);
-    for clip in clips.filter(|clip| clip.instance_uid.as_str() == sent.truth.cine.instance_uid) {
-        for keyframe in &clip.keyframes {
-            let (kind, truth) = match keyframe.kind {
-                schemas::KeyframeKind::ED => ("ED", &sent.truth.cine.ed_frames),
-                schemas::KeyframeKind::ES => ("ES", &sent.truth.cine.es_frames),
-                schemas::KeyframeKind::Tile => continue,
-            };
-            let right = truth.iter().any(|frame| frame.abs_diff(keyframe.frame.0 as usize) <= 1);
-            let count = found.entry(kind).or_default();
-            *count = (count.0 + usize::from(right), count.1 + 1);
-        }
+    for keyframe in clips.filter(|clip| clip.instance_uid.as_str() == cine.instance_uid).flat_map(|clip| &clip.keyframes) {
+        let (kind, intervals) = match keyframe.kind {
+            KeyframeKind::ED => ("ED", &cine.ed_intervals),
+            KeyframeKind::ES => ("ES", &cine.es_intervals),
+            KeyframeKind::Tile => continue,
+        };
+        let frame_ms = 1000.0 / cine.fps;
+        let at_ms = f64::from(keyframe.frame.index()) * frame_ms;
+        let right = intervals
+            .iter()
+            .any(|interval| (interval.from_ms - frame_ms..=interval.to_ms + frame_ms).contains(&at_ms));
+        let count = found.entry(kind).or_default();
+        *count = (count.0 + usize::from(right), count.1 + 1);
     }
     let text = |kind| found.get(kind).map_or_else(|| "-".to_owned(), |(right, all)| format!("{right}/{all}"));
     (text("ED"), text("ES"))
@@ -224,8 +242,13 @@ fn keyframes(sent: &Sent) -> (String, String) {
 fn outcome(sent: &Sent) -> String {
     match (&sent.report, &sent.ended) {
         (Some(report), _) => match (&report.inference, report.certainty) {
-            (Inference::Abstained(abstention), Certainty::Abstain) => format!("ABSTAIN: {}", abstention.detail),
-            (_, certainty) => serde_json::to_value(certainty).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default(),
+            (Inference::Abstained(abstention), Certainty::Abstain) => {
+                format!("ABSTAIN: {}", abstention.detail)
+            }
+            (_, certainty) => serde_json::to_value(certainty)
+                .ok()
+                .and_then(|v| v.as_str().map(str::to_owned))
+                .unwrap_or_default(),
         },
         (None, Some(ended)) => format!("{} {}", ended.state, ended.reason.as_deref().unwrap_or("")),
         (None, None) => "not in time".to_owned(),
@@ -261,8 +284,11 @@ impl Screen {
         }
         text.clone_into(&mut self.progress);
         let mut out = self.out.lock();
-        if self.terminal { write!(out, "\r\x1b[K{text}")? } else { writeln!(out, "{text}")? }
+        if self.terminal {
+            write!(out, "\r\x1b[K{text}")?;
+        } else {
+            writeln!(out, "{text}")?;
+        }
         out.flush()
     }
 }
-

@@ -3,8 +3,8 @@
 use std::{fs, io::Write as _, path::Path};
 
 use glm46v::{
-    Capture, Captured, Checkpoint, Engine, EngineOptions, FinishReason, GenerateOptions, Generation, Message, Part, Prompt,
-    RepetitionStop, Request, Role, Thinking,
+    Capture, Captured, Checkpoint, Engine, EngineOptions, FinishReason, GenerateOptions, Generation, Message,
+    Part, Prompt, RepetitionStop, Request, Role, Thinking,
 };
 use serde_json::json;
 
@@ -18,7 +18,8 @@ pub(crate) fn run(arguments: &Generate, options: &Options) -> Result<Exit, Failu
     let engine = Engine::start(checkpoint, EngineOptions::default())?;
     let mut content = Vec::new();
     for path in &arguments.image {
-        let picture = image::open(path).map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))?;
+        let picture = image::open(path)
+            .map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))?;
         content.push(Part::Image(picture.into_rgb8()));
     }
     content.push(Part::Text(arguments.prompt.clone()));
@@ -74,7 +75,8 @@ fn write_logits(path: &Path, captured: &Captured) -> Result<(), Failure> {
     let ids: Vec<u8> = captured.input_ids.iter().flat_map(|id| i64::from(*id).to_le_bytes()).collect();
     let steps = captured.step_logits.len();
     let vocabulary = captured.step_logits.first().map_or(0, Vec::len);
-    let logits: Vec<u8> = captured.step_logits.iter().flatten().flat_map(|logit| logit.to_le_bytes()).collect();
+    let logits: Vec<u8> =
+        captured.step_logits.iter().flatten().flat_map(|logit| logit.to_le_bytes()).collect();
     let tensors = [
         ("input_ids", TensorView::new(Dtype::I64, vec![captured.input_ids.len()], &ids)?),
         ("logits", TensorView::new(Dtype::F32, vec![steps, vocabulary], &logits)?),

@@ -112,7 +112,8 @@ fn wait(
         for (study, revision) in open {
             let ended = client.study(&study)?.and_then(|timeline| {
                 let rows = timeline.revisions.into_iter();
-                let mut wanted = rows.filter(|row| revision.is_none_or(|revision| row.revision == revision.0 as i32));
+                let mut wanted =
+                    rows.filter(|row| revision.is_none_or(|revision| row.revision == revision.0 as i32));
                 wanted.next().filter(|row| row.state != "in_progress")
             });
             match ended {
@@ -147,7 +148,8 @@ fn print(
 ) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     if options.json {
-        let line = json!({ "study_uid": study, "state": state, "reason": reason, "seconds": after.as_secs_f64() });
+        let line =
+            json!({ "study_uid": study, "state": state, "reason": reason, "seconds": after.as_secs_f64() });
         writeln!(out, "{line}")?;
     } else {
         writeln!(out, "{study}  {state}  {}  {:.1} s", reason.unwrap_or("-"), after.as_secs_f64())?;

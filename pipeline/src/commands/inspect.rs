@@ -3,17 +3,12 @@
 //! The files go through intake's own checks into a spool and a blob store that are removed afterwards, so what is
 //! judged here is exactly what the service would judge.
 
-use std::{
-    fs,
-    io::Write as _,
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, io::Write as _, path::Path, sync::Arc, time::Duration};
 
 use crossbeam_channel::{Sender, bounded};
 use intake::{
-    Announce, AnnounceError, Backoff, CompletionTimes, FileOptions, Intake, IntakeConfig, IntakeMetrics, Publisher,
+    Announce, AnnounceError, Backoff, CompletionTimes, FileOptions, Intake, IntakeConfig, IntakeMetrics,
+    Publisher,
 };
 use jiff::Timestamp;
 use keyframes::Keyframes;
@@ -55,9 +50,12 @@ pub(crate) fn run(arguments: &Inspect, options: &Options, config: &Config) -> Re
     let mut exit = Exit::Done;
     for acquired in studies {
         let inspected = match gate.process(&acquired, &mut ctx)? {
-            Outcome::Reject(rejection) => {
-                Inspected { acquired, verdict: Verdict::Reject, instances: rejection.instances, keyframes: None }
-            }
+            Outcome::Reject(rejection) => Inspected {
+                acquired,
+                verdict: Verdict::Reject,
+                instances: rejection.instances,
+                keyframes: None,
+            },
             Outcome::Emit(accepted) => look(acquired, accepted, &mut keyframes, &mut ctx)?,
         };
         if inspected.verdict == Verdict::Reject {
@@ -184,7 +182,13 @@ fn print(inspected: &Inspected, options: &Options) -> Result<(), Failure> {
         for check in &instance.checks {
             let value = check.value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"));
             let bound = format!("{:.3}", check.threshold);
-            writeln!(out, "    {:<22} {value:>12} {:<10} bound {bound:>10}  {}", check.name, check.unit, word(check.verdict))?;
+            writeln!(
+                out,
+                "    {:<22} {value:>12} {:<10} bound {bound:>10}  {}",
+                check.name,
+                check.unit,
+                word(check.verdict)
+            )?;
             if let Some(advice) = &check.advice {
                 writeln!(out, "      {} {}", advice.en, advice.zh)?;
             }
@@ -197,7 +201,11 @@ fn print(inspected: &Inspected, options: &Options) -> Result<(), Failure> {
             writeln!(
                 out,
                 "    beat {} {:?} frame {}{time}, {} (confidence {:.2})",
-                keyframe.beat, keyframe.kind, keyframe.frame.0, word(keyframe.source), keyframe.confidence
+                keyframe.beat,
+                keyframe.kind,
+                keyframe.frame.0,
+                word(keyframe.source),
+                keyframe.confidence
             )?;
         }
         if let Some(geometry) = &clip.geometry {
@@ -238,10 +246,14 @@ fn to_json(inspected: &Inspected) -> Value {
         .collect();
     let clips = || inspected.keyframes.iter().flat_map(|extracted| &extracted.clips);
     let keyframes: Vec<Value> = clips()
-        .flat_map(|clip| clip.keyframes.iter().map(|keyframe| with_instance(json!(keyframe), &clip.instance_uid)))
+        .flat_map(|clip| {
+            clip.keyframes.iter().map(|keyframe| with_instance(json!(keyframe), &clip.instance_uid))
+        })
         .collect();
     let geometry: Vec<Value> = clips()
-        .filter_map(|clip| clip.geometry.as_ref().map(|geometry| with_instance(json!(geometry), &clip.instance_uid)))
+        .filter_map(|clip| {
+            clip.geometry.as_ref().map(|geometry| with_instance(json!(geometry), &clip.instance_uid))
+        })
         .collect();
     json!({
         "study_uid": study.study_uid, "domain": study.domain, "synthetic": study.synthetic, "verdict": inspected.verdict,

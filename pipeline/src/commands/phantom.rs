@@ -21,7 +21,11 @@ pub(crate) fn run(kind: &Phantom, options: &Options) -> Result<Exit, Failure> {
         writeln!(out)?;
     } else {
         for truth in &truths.studies {
-            writeln!(out, "{}  EF {:.1} %  {:.0} beats/min", truth.study_uid, truth.ef_percent, truth.heart_rate)?;
+            writeln!(
+                out,
+                "{}  EF {:.1} %  {:.0} beats/min",
+                truth.study_uid, truth.ef_percent, truth.heart_rate
+            )?;
         }
         writeln!(out, "{} studies and truth.json in {}", truths.studies.len(), arguments.out.display())?;
     }

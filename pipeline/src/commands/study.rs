@@ -25,18 +25,34 @@ pub(crate) fn run(uid: &str, options: &Options, data_dir: &Path) -> Result<Exit,
     };
     for row in &timeline.revisions {
         let reason = row.reason.as_deref().unwrap_or("-");
-        writeln!(out, "revision {}  {}  {reason}  {} instance(s)", row.revision, row.state, row.instances.unwrap_or(0))?;
+        writeln!(
+            out,
+            "revision {}  {}  {reason}  {} instance(s)",
+            row.revision,
+            row.state,
+            row.instances.unwrap_or(0)
+        )?;
     }
     for event in &timeline.events {
         let step = event.source.trim_start_matches("/prescreen/");
         let at = event.at.strftime("%H:%M:%S%.3f");
-        writeln!(out, "  {at}  r{}  {step:<14} {:<24} {}  ({}x)", event.revision, event.topic, event.summary, event.deliveries)?;
+        writeln!(
+            out,
+            "  {at}  r{}  {step:<14} {:<24} {}  ({}x)",
+            event.revision, event.topic, event.summary, event.deliveries
+        )?;
     }
     for letter in &timeline.dead_letters {
         writeln!(
             out,
             "  dead letter of {} at {}[{}]@{}: {}: {} (tried {}x)",
-            letter.stage, letter.topic, letter.partition, letter.offset, letter.cause, letter.detail, letter.attempts
+            letter.stage,
+            letter.topic,
+            letter.partition,
+            letter.offset,
+            letter.cause,
+            letter.detail,
+            letter.attempts
         )?;
     }
     Ok(Exit::Done)

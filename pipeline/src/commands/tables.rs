@@ -31,7 +31,11 @@ pub(crate) fn topics(create: bool, config: &Config) -> Result<Exit, Failure> {
     let mut out = std::io::stdout().lock();
     if !create {
         for topic in &specs {
-            writeln!(out, "{:<32} {} partition(s), {} replica(s)", topic.name, topic.partitions, topic.replication)?;
+            writeln!(
+                out,
+                "{:<32} {} partition(s), {} replica(s)",
+                topic.name, topic.partitions, topic.replication
+            )?;
         }
         return Ok(Exit::Done);
     }

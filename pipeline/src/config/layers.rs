@@ -73,7 +73,8 @@ impl Layers {
             }
         }
         for text in &self.assignments {
-            let (key, value) = text.split_once('=').ok_or_else(|| LayerError::Assignment { text: text.clone() })?;
+            let (key, value) =
+                text.split_once('=').ok_or_else(|| LayerError::Assignment { text: text.clone() })?;
             if key.trim().is_empty() {
                 return Err(LayerError::Assignment { text: text.clone() });
             }

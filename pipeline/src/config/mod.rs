@@ -206,7 +206,8 @@ impl Config {
     }
 
     fn of(table: Table) -> Result<Self, ConfigError> {
-        let config: Self = table.try_into().map_err(|error: toml::de::Error| ConfigError::Shape(error.to_string()))?;
+        let config: Self =
+            table.try_into().map_err(|error: toml::de::Error| ConfigError::Shape(error.to_string()))?;
         config.check()?;
         Ok(config)
     }
@@ -222,11 +223,17 @@ impl Config {
         if self.topics.partitions == 0 || self.topics.partitions_embedded == 0 {
             return wrong("topics.partitions", "is 0; a topic has at least one partition");
         }
-        if self.intake.ae_title.is_empty() || self.intake.ae_title.len() > 16 || !self.intake.ae_title.is_ascii() {
+        if self.intake.ae_title.is_empty()
+            || self.intake.ae_title.len() > 16
+            || !self.intake.ae_title.is_ascii()
+        {
             return wrong("intake.ae_title", "is not 1 to 16 ASCII characters (DICOM PS3.8)");
         }
         if !self.console.listen.ip().is_loopback() {
-            return wrong("console.listen", "is not a loopback address; the console has no accounts yet, put a proxy with authentication before it");
+            return wrong(
+                "console.listen",
+                "is not a loopback address; the console has no accounts yet, put a proxy with authentication before it",
+            );
         }
         if self.decode.workers == 0 {
             return wrong("decode.workers", "is 0; nothing could be decoded");
@@ -274,7 +281,9 @@ mod tests {
 
     #[test]
     fn contradictions_are_found_before_anything_starts() {
-        for wrong in ["broker.kind=\"kafka\"", "console.listen=0.0.0.0:80", "decode.workers=0", "topics.partitions=0"] {
+        for wrong in
+            ["broker.kind=\"kafka\"", "console.listen=0.0.0.0:80", "decode.workers=0", "topics.partitions=0"]
+        {
             assert!(matches!(load(&[wrong]), Err(ConfigError::Contradiction { .. })), "{wrong}");
         }
     }

@@ -33,9 +33,14 @@ impl FromStr for Size {
             "MiB" => 1 << 20,
             "GiB" => 1 << 30,
             "TiB" => 1_u64 << 40,
-            _ => return Err(format!("{text:?} is no size such as \"256MiB\"; units are B, KiB, MiB, GiB, TiB")),
+            _ => {
+                return Err(format!(
+                    "{text:?} is no size such as \"256MiB\"; units are B, KiB, MiB, GiB, TiB"
+                ));
+            }
         };
-        let number: u64 = digits.trim().parse().map_err(|_| format!("{text:?} is no size such as \"256MiB\""))?;
+        let number: u64 =
+            digits.trim().parse().map_err(|_| format!("{text:?} is no size such as \"256MiB\""))?;
         number.checked_mul(unit).map(Self).ok_or_else(|| format!("{text:?} is larger than any disk"))
     }
 }
@@ -92,7 +97,10 @@ impl Secret {
             Self::File(path) => std::fs::read_to_string(path)
                 .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
                 .map_err(|source| SecretError::File { path: path.clone(), source }),
-            #[expect(clippy::disallowed_methods, reason = "the one place that reads a secret from the environment")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the one place that reads a secret from the environment"
+            )]
             Self::Env(name) => std::env::var(name).map_err(|_| SecretError::Env { name: name.clone() }),
         }
     }

@@ -88,9 +88,9 @@ impl Database {
     pub(crate) fn start(url: String, statement_timeout: Duration) -> std::io::Result<Self> {
         let (writes, write_jobs) = bounded(WRITE_QUEUE);
         let (reads, read_jobs) = bounded(READ_QUEUE);
-        thread::Builder::new()
-            .name("database".to_owned())
-            .spawn(move || serve(Connection { url, statement_timeout, client: None }, &write_jobs, &read_jobs))?;
+        thread::Builder::new().name("database".to_owned()).spawn(move || {
+            serve(Connection { url, statement_timeout, client: None }, &write_jobs, &read_jobs);
+        })?;
         Ok(Self { writes, reads })
     }
 
@@ -112,9 +112,9 @@ impl Database {
         work: impl FnOnce(&mut Transaction<'_>) -> Result<T, postgres::Error> + Send + 'static,
     ) -> Result<T, DatabaseError> {
         let (job, answer) = job(role, work);
-        self.reads.try_send(job).map_err(|error| {
-            if error.is_full() { DatabaseError::Busy } else { DatabaseError::Closed }
-        })?;
+        self.reads
+            .try_send(job)
+            .map_err(|error| if error.is_full() { DatabaseError::Busy } else { DatabaseError::Closed })?;
         answer.recv().map_err(|_| DatabaseError::Panicked)?
     }
 
@@ -177,7 +177,10 @@ impl Connection {
             config.connect_timeout(Duration::from_secs(5)).application_name("prescreen");
             config.keepalives_idle(Duration::from_secs(30)).tcp_user_timeout(Duration::from_secs(30));
             let mut client = config.connect(NoTls)?;
-            client.batch_execute(&format!("SET client_min_messages = warning; SET statement_timeout = {}", self.statement_timeout.as_millis()))?;
+            client.batch_execute(&format!(
+                "SET client_min_messages = warning; SET statement_timeout = {}",
+                self.statement_timeout.as_millis()
+            ))?;
             self.client = Some(client);
         }
         #[expect(clippy::expect_used, reason = "set right above when absent")]

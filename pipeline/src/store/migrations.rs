@@ -36,6 +36,9 @@ pub(crate) fn pending(database: &Database) -> Result<Vec<String>, MigrationError
     // Before the first migration there is no history table, and everything is pending.
     let applied = applied.unwrap_or_default();
     let runner = runner();
-    let missing = runner.get_migrations().iter().filter(|one| !applied.iter().any(|done| done.version() == one.version()));
+    let missing = runner
+        .get_migrations()
+        .iter()
+        .filter(|one| !applied.iter().any(|done| done.version() == one.version()));
     Ok(missing.map(ToString::to_string).collect())
 }

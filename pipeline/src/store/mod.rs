@@ -22,6 +22,8 @@ mod writer;
 
 pub(crate) use database::{Database, DatabaseError, Role};
 pub(crate) use migrations::{migrate, pending};
-pub(crate) use queries::{IdentityRow, TerminalState, identity_upsert, state_counts, studies, study_report, terminal_state};
+pub(crate) use queries::{
+    IdentityRow, TerminalState, identity_upsert, state_counts, studies, study_report, terminal_state,
+};
 pub(crate) use timeline::timeline;
 pub(crate) use writer::{StoreMetrics, StoreWriter};

@@ -56,7 +56,11 @@ fn study_row(row: &Row) -> StudyRow {
 }
 
 /// Lists revisions of `run`, newest first.
-pub(crate) fn studies(database: &Database, run: &RunId, filter: &StudyFilter) -> Result<Vec<StudyRow>, DatabaseError> {
+pub(crate) fn studies(
+    database: &Database,
+    run: &RunId,
+    filter: &StudyFilter,
+) -> Result<Vec<StudyRow>, DatabaseError> {
     let (run, filter) = (run.as_str().to_owned(), filter.clone());
     let limit = i64::from(if filter.limit == 0 { 100 } else { filter.limit });
     database.read(Role::App, move |sql| {
@@ -141,7 +145,11 @@ impl IdentityRow {
 }
 
 /// Stores the identity of a study; the newest header stands.
-pub(crate) fn identity_upsert(database: &Database, identity: IdentityRow, now: Timestamp) -> Result<(), DatabaseError> {
+pub(crate) fn identity_upsert(
+    database: &Database,
+    identity: IdentityRow,
+    now: Timestamp,
+) -> Result<(), DatabaseError> {
     database.write(Role::Identity, move |sql| {
         sql.execute(
             "INSERT INTO prescreen.identity (study_uid, patient_name, patient_id, issuer, birth_date, accession_number,

@@ -6,7 +6,11 @@ use schemas::{RunId, StudyUid};
 use super::{Database, DatabaseError, Role, studies};
 
 /// The timeline of `study` in `run`; `None` if the store never heard of it.
-pub(crate) fn timeline(database: &Database, run: &RunId, study: &StudyUid) -> Result<Option<StudyTimeline>, DatabaseError> {
+pub(crate) fn timeline(
+    database: &Database,
+    run: &RunId,
+    study: &StudyUid,
+) -> Result<Option<StudyTimeline>, DatabaseError> {
     let filter = StudyFilter { state: None, study_uid: Some(study.clone()), limit: 100 };
     let revisions = studies(database, run, &filter)?;
     if revisions.is_empty() {

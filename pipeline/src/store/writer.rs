@@ -11,8 +11,8 @@ use postgres::Transaction;
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 use runtime::{Record, Sink};
 use schemas::{
-    DeadLetter, Digest, Envelope, FindingsInferred, Inference, KeyframesExtracted, Message, ReportIssued, StudyAccepted,
-    StudyAcquired, StudyRejected, decode,
+    DeadLetter, Digest, Envelope, FindingsInferred, Inference, KeyframesExtracted, Message, ReportIssued,
+    StudyAccepted, StudyAcquired, StudyRejected, decode,
 };
 use stage::{BatchLimits, StageError};
 
@@ -120,7 +120,8 @@ impl Row {
     fn read(record: &Record) -> Result<Self, Unstorable> {
         let headers = || record.headers.iter();
         if record.topic.ends_with(".dlq") {
-            let place = Place { topic: record.topic.to_string(), partition: record.partition, offset: record.offset };
+            let place =
+                Place { topic: record.topic.to_string(), partition: record.partition, offset: record.offset };
             let letter = DeadLetter::from_headers(headers())?;
             return Ok(Self::Dead { letter, envelope: Envelope::from_headers(headers()).ok(), place });
         }
@@ -135,7 +136,10 @@ impl Row {
             (StudyAcquired::TOPIC.name, summary, Effect::Received(Box::new(message)))
         } else if base == StudyAccepted::TOPIC.name {
             let message: StudyAccepted = read(record, &envelope)?;
-            let fit = message.instances.iter().filter(|one| one.applicable && one.verdict != schemas::Verdict::Reject);
+            let fit = message
+                .instances
+                .iter()
+                .filter(|one| one.applicable && one.verdict != schemas::Verdict::Reject);
             let summary = format!("{} of {} instance(s) fit", fit.count(), message.instances.len());
             (StudyAccepted::TOPIC.name, summary, Effect::Accepted)
         } else if base == KeyframesExtracted::TOPIC.name {
@@ -165,7 +169,13 @@ impl Row {
         if !(2000..=2100).contains(&day.year()) {
             return Err(Unstorable::Time(envelope.time));
         }
-        let event = Event { envelope, topic: topic.to_owned(), month: day.first_of_month(), summary, digest: Digest::of(&record.payload) };
+        let event = Event {
+            envelope,
+            topic: topic.to_owned(),
+            month: day.first_of_month(),
+            summary,
+            digest: Digest::of(&record.payload),
+        };
         Ok(Self::Event { event, effect })
     }
 }
@@ -185,7 +195,8 @@ fn read<M: Message>(record: &Record, envelope: &Envelope) -> Result<M, Unstorabl
 }
 
 fn certainty(report: &ReportIssued) -> String {
-    let text = serde_json::to_value(report.certainty).ok().and_then(|value| value.as_str().map(str::to_owned));
+    let text =
+        serde_json::to_value(report.certainty).ok().and_then(|value| value.as_str().map(str::to_owned));
     text.unwrap_or_default()
 }
 
@@ -262,12 +273,14 @@ impl Sink for StoreWriter {
                 return Err(StageError::dependency(reason.clone()));
             }
             if one_by_one {
-                self.store(vec![row], last_places(std::slice::from_ref(record))).map_err(|error| match error {
-                    DatabaseError::Refused { ref code, .. } if error.blames_data() => {
-                        StageError::invalid(Unstorable::Data(code.clone()))
-                    }
-                    other => StageError::dependency(other),
-                })?;
+                self.store(vec![row], last_places(std::slice::from_ref(record))).map_err(
+                    |error| match error {
+                        DatabaseError::Refused { ref code, .. } if error.blames_data() => {
+                            StageError::invalid(Unstorable::Data(code.clone()))
+                        }
+                        other => StageError::dependency(other),
+                    },
+                )?;
             }
             Ok(())
         });
@@ -279,10 +292,17 @@ impl Sink for StoreWriter {
 fn last_places(records: &[Arc<Record>]) -> Vec<Place> {
     let mut places: Vec<Place> = Vec::new();
     for record in records {
-        match places.iter_mut().find(|place| place.topic == *record.topic && place.partition == record.partition) {
+        match places
+            .iter_mut()
+            .find(|place| place.topic == *record.topic && place.partition == record.partition)
+        {
             Some(place) => place.offset = place.offset.max(record.offset),
             None => {
-                places.push(Place { topic: record.topic.to_string(), partition: record.partition, offset: record.offset });
+                places.push(Place {
+                    topic: record.topic.to_string(),
+                    partition: record.partition,
+                    offset: record.offset,
+                });
             }
         }
     }
@@ -297,14 +317,21 @@ impl Row {
         }
     }
 
-    fn write(&self, sql: &mut Transaction<'_>, now: Timestamp, tally: &mut Tally) -> Result<(), postgres::Error> {
+    fn write(
+        &self,
+        sql: &mut Transaction<'_>,
+        now: Timestamp,
+        tally: &mut Tally,
+    ) -> Result<(), postgres::Error> {
         match self {
             Self::Event { event, effect } => {
                 let first = event.write(sql, now, tally)?;
                 tally.accepted += u64::from(first && matches!(effect, Effect::Accepted));
                 effect.write(sql, event, now, tally)
             }
-            Self::Dead { letter, envelope, place } => write_dead(sql, letter, envelope.as_ref(), place, now, tally),
+            Self::Dead { letter, envelope, place } => {
+                write_dead(sql, letter, envelope.as_ref(), place, now, tally)
+            }
         }
     }
 }
@@ -316,7 +343,12 @@ impl Event {
     }
 
     /// Writes the timeline's row and says whether this was the record's first delivery.
-    fn write(&self, sql: &mut Transaction<'_>, now: Timestamp, tally: &mut Tally) -> Result<bool, postgres::Error> {
+    fn write(
+        &self,
+        sql: &mut Transaction<'_>,
+        now: Timestamp,
+        tally: &mut Tally,
+    ) -> Result<bool, postgres::Error> {
         let (run, study, revision) = self.keys();
         let digest = self.digest.to_string();
         let row = sql.query_one(
@@ -405,7 +437,11 @@ impl Effect {
 }
 
 /// Makes the study's row if its `study.acquired` has not come yet.
-fn ensure_study(sql: &mut Transaction<'_>, key: (&str, &str, i32), now: Timestamp) -> Result<(), postgres::Error> {
+fn ensure_study(
+    sql: &mut Transaction<'_>,
+    key: (&str, &str, i32),
+    now: Timestamp,
+) -> Result<(), postgres::Error> {
     let (run, study, revision) = key;
     sql.execute(
         "INSERT INTO prescreen.studies (run_id, study_uid, revision, state, first_seen_at)

@@ -34,7 +34,8 @@ pub(crate) fn entries() -> Vec<Entry> {
 /// Every topic of the data's way, each once.
 pub(crate) fn topics() -> Vec<Topic> {
     let mut topics: Vec<Topic> = Vec::new();
-    for topic in entries().iter().flat_map(|entry| [entry.input, entry.output]).chain([StudyRejected::TOPIC]) {
+    for topic in entries().iter().flat_map(|entry| [entry.input, entry.output]).chain([StudyRejected::TOPIC])
+    {
         if !topics.contains(&topic) {
             topics.push(topic);
         }
@@ -69,7 +70,11 @@ fn role_of(stage: &str) -> String {
 
 fn names() -> Vec<String> {
     let stages = entries().into_iter().map(|entry| role_of(entry.name));
-    ["intake".to_owned()].into_iter().chain(stages).chain(["store".to_owned(), "console".to_owned()]).collect()
+    ["intake".to_owned()]
+        .into_iter()
+        .chain(stages)
+        .chain(["store".to_owned(), "console".to_owned()])
+        .collect()
 }
 
 impl Roles {
@@ -108,7 +113,11 @@ mod tests {
     fn each_stage_reads_what_an_earlier_one_or_intake_writes() {
         let mut written = vec![schemas::StudyAcquired::TOPIC];
         for entry in entries() {
-            assert!(written.contains(&entry.input), "{} reads a topic that nobody before it writes", entry.name);
+            assert!(
+                written.contains(&entry.input),
+                "{} reads a topic that nobody before it writes",
+                entry.name
+            );
             written.push(entry.output);
         }
     }

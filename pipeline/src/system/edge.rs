@@ -17,7 +17,7 @@ use crate::{
     config::Config,
     data_dir::{ApiEntry, DataDir},
     exit::Failure,
-    site::LiveSite,
+    site::{LiveSite, exposition},
     store::Database,
 };
 
@@ -65,6 +65,12 @@ impl Edge {
         }
         if roles.console {
             edge.open_console(shared, registry, database, data_dir)?;
+        } else {
+            let registry = registry.clone();
+            let bind = Console::bind_metrics(shared.config.console.listen, move || exposition(&registry));
+            let metrics = edge.runtime.block_on(bind)?;
+            tracing::info!(address = %metrics.address()?, "metrics served");
+            edge.serve(metrics);
         }
         Ok(edge)
     }
@@ -130,12 +136,7 @@ impl Edge {
         let listen = shared.config.console.listen;
         let console = self.runtime.block_on(Console::bind(listen, Arc::new(site), token, uploads))?;
         let address = console.address()?;
-        let stopped = self.stop.subscribe();
-        self.tasks.push(self.runtime.spawn(async move {
-            if let Err(error) = console.serve(stopped).await {
-                tracing::error!(%error, "console ended");
-            }
-        }));
+        self.serve(console);
         data_dir.announce(&ApiEntry {
             pid: std::process::id(),
             url: format!("http://{address}"),
@@ -146,6 +147,15 @@ impl Edge {
         self.console = Some(address);
         self.backlog = Some(backlog);
         Ok(())
+    }
+
+    fn serve(&mut self, console: Console) {
+        let stopped = self.stop.subscribe();
+        self.tasks.push(self.runtime.spawn(async move {
+            if let Err(error) = console.serve(stopped).await {
+                tracing::error!(%error, "console ended");
+            }
+        }));
     }
 
     /// Closes the ports, then the publisher; what it did not publish stays in the spool.

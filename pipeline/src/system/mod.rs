@@ -27,7 +27,9 @@ use crossbeam_channel::{Receiver, bounded};
 use glm46v::Engine;
 use intake::Intake;
 use prometheus::Registry;
-use runtime::{Client, Exit, InFlight, LogKey, Memo, Metrics, RetryPolicy, Run, RunSettings, Shutdown, Solitude};
+use runtime::{
+    Client, Exit, InFlight, LogKey, Memo, Metrics, RetryPolicy, Run, RunSettings, Shutdown, Solitude,
+};
 use services::ObjectBlobs;
 use stage::Services;
 
@@ -238,7 +240,9 @@ impl System {
 
 fn failure_of(role: &str, exit: Exit) -> Failure {
     match exit {
-        Exit::Fatal { source, .. } => Failure::from(format!("{role} cannot go on: {}", Failure::from(source).chain())),
+        Exit::Fatal { source, .. } => {
+            Failure::from(format!("{role} cannot go on: {}", Failure::from(source).chain()))
+        }
         other => Failure::from(format!("{role} ended: {other}")),
     }
 }

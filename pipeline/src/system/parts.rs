@@ -34,7 +34,9 @@ impl Parts {
     pub(crate) fn start(config: &Config, data_dir: &Path) -> Result<Self, Failure> {
         #[cfg(feature = "embedded")]
         let embedded_broker = match config.broker.kind {
-            BrokerKind::Embedded => Some(embedded::start_broker(data_dir, config.topics.partitions_embedded)?),
+            BrokerKind::Embedded => {
+                Some(embedded::start_broker(data_dir, config.topics.partitions_embedded)?)
+            }
             BrokerKind::Kafka => None,
         };
         #[cfg(feature = "embedded")]
@@ -44,19 +46,25 @@ impl Parts {
         };
         #[cfg(not(feature = "embedded"))]
         if config.is_embedded() {
-            return Err(Failure::usage("this build has no embedded parts; set broker.kind and database.kind"));
+            return Err(Failure::usage(
+                "this build has no embedded parts; set broker.kind and database.kind",
+            ));
         }
         let bootstrap = match config.broker.kind {
             BrokerKind::Kafka => config.broker.bootstrap.clone(),
             #[cfg(feature = "embedded")]
-            BrokerKind::Embedded => embedded_broker.as_ref().map(embedded_broker::Broker::bootstrap).unwrap_or_default(),
+            BrokerKind::Embedded => {
+                embedded_broker.as_ref().map(embedded_broker::Broker::bootstrap).unwrap_or_default()
+            }
             #[cfg(not(feature = "embedded"))]
             BrokerKind::Embedded => String::new(),
         };
         let url = match config.database.kind {
             DatabaseKind::Postgres => config.database.url.read().map_err(Failure::usage)?,
             #[cfg(feature = "embedded")]
-            DatabaseKind::Embedded => embedded_database.as_ref().map(|one| one.url().to_owned()).unwrap_or_default(),
+            DatabaseKind::Embedded => {
+                embedded_database.as_ref().map(|one| one.url().to_owned()).unwrap_or_default()
+            }
             #[cfg(not(feature = "embedded"))]
             DatabaseKind::Embedded => String::new(),
         };
@@ -115,7 +123,9 @@ pub(crate) fn open_blobs(config: &Config, data_dir: &Path) -> Result<Arc<ObjectB
             Ok(Arc::new(ObjectBlobs::s3(&bucket, &cache)?))
         }
         #[cfg(not(feature = "s3"))]
-        BlobsKind::S3 => Err(Failure::usage("blobs.kind is s3, but this build lacks feature s3; build with --features s3")),
+        BlobsKind::S3 => {
+            Err(Failure::usage("blobs.kind is s3, but this build lacks feature s3; build with --features s3"))
+        }
     }
 }
 
@@ -138,7 +148,8 @@ pub(crate) fn start_engine(config: &Config, data_dir: &Path) -> Result<(Engine, 
         path => PathBuf::from(path),
     };
     let engine = Engine::start(Checkpoint::open(&folder)?, EngineOptions { queue: config.model.queue })?;
-    let name = folder.file_name().map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned());
+    let name =
+        folder.file_name().map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned());
     let backend = EngineBackend::new(engine.handle(), name);
     Ok((engine, backend))
 }
@@ -155,8 +166,10 @@ pub(crate) fn prepare_tables(config: &Config, database: &Database) -> Result<(),
             if pending.is_empty() {
                 return Ok(());
             }
-            Err(Failure::usage(format!("the database lacks {}; run `prescreen migrate` first", pending.join(", "))))
+            Err(Failure::usage(format!(
+                "the database lacks {}; run `prescreen migrate` first",
+                pending.join(", ")
+            )))
         }
     }
 }
-

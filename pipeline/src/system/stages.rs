@@ -128,7 +128,8 @@ pub(super) fn start_stages(
     tables: &Tables,
     wanted: &[&'static str],
 ) -> Result<Vec<RoleThread>, Failure> {
-    each_stage(Start { parts, tables: tables.clone(), wanted, started: Vec::new() }).map(|start| start.started)
+    each_stage(Start { parts, tables: tables.clone(), wanted, started: Vec::new() })
+        .map(|start| start.started)
 }
 
 /// Starts the store: the sink of every topic.
@@ -159,12 +160,20 @@ fn store_inputs(topic: &Topic) -> Vec<Input> {
     let lane = |name: String, lane| Input {
         topic: name.into(),
         lane,
-        dead_letters: if answered_for { DeadLetters::Terminal } else { DeadLetters::To(topic.dead_letters()) },
+        dead_letters: if answered_for {
+            DeadLetters::Terminal
+        } else {
+            DeadLetters::To(topic.dead_letters())
+        },
     };
     vec![
         lane(topic.urgent(), Priority::Urgent),
         lane(topic.name.to_owned(), Priority::Routine),
-        Input { topic: topic.dead_letters().into(), lane: Priority::Routine, dead_letters: DeadLetters::Terminal },
+        Input {
+            topic: topic.dead_letters().into(),
+            lane: Priority::Routine,
+            dead_letters: DeadLetters::Terminal,
+        },
     ]
 }
 
