@@ -2,25 +2,24 @@
 //!
 //! The contract test fails until the written files are reviewed and committed.
 
-use std::{fs, path::Path};
+use std::{fs, io, path::Path};
 
-use schemas::{
-    FindingsInferred, KeyframesExtracted, Message, ReportIssued, ReviewRecorded, StudyAccepted,
-    StudyAcquired, StudyRejected,
-};
+use schemas::{Message, MessageVisitor};
 
-fn write<M: Message>() -> std::io::Result<()> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("topics").join(M::TOPIC.name);
-    fs::create_dir_all(&folder)?;
-    fs::write(folder.join("schema.json"), schemas::json_schema::<M>())
+struct WriteSchemas(io::Result<()>);
+
+impl MessageVisitor for WriteSchemas {
+    fn message<M: Message>(&mut self) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("topics").join(M::TOPIC.name);
+        if self.0.is_ok() {
+            self.0 = fs::create_dir_all(&folder)
+                .and_then(|()| fs::write(folder.join("schema.json"), schemas::json_schema::<M>()));
+        }
+    }
 }
 
-fn main() -> std::io::Result<()> {
-    write::<StudyAcquired>()?;
-    write::<StudyAccepted>()?;
-    write::<StudyRejected>()?;
-    write::<KeyframesExtracted>()?;
-    write::<FindingsInferred>()?;
-    write::<ReportIssued>()?;
-    write::<ReviewRecorded>()
+fn main() -> io::Result<()> {
+    let mut write = WriteSchemas(Ok(()));
+    schemas::visit(&mut write);
+    write.0
 }

@@ -37,7 +37,7 @@ pub use id::{EventId, InstanceUid, Revision, RunId, RunIdError, SeriesUid, Study
 pub use keyframes_extracted::{
     Clip, FrameNumber, Geometry, Keyframe, KeyframeKind, KeyframeSource, KeyframesExtracted,
 };
-pub use message::{DecodeError, Message, Topic, decode, encode, json_schema};
+pub use message::{DecodeError, Message, MessageVisitor, Topic, decode, encode, json_schema};
 pub use report_issued::{Certainty, EfEstimate, ReportIssued, ReportStatus, Tag};
 pub use review_recorded::{ReviewAction, ReviewRecorded};
 pub use study::{Domain, Priority, StudyHead, Timing, TimingSource, View};
@@ -47,6 +47,17 @@ pub use study_acquired::{
     manifest_digest,
 };
 pub use study_rejected::{Rejection, RejectionReason, StudyRejected};
+
+/// Shows `visitor` every message, one line each.
+pub fn visit(visitor: &mut impl MessageVisitor) {
+    visitor.message::<StudyAcquired>();
+    visitor.message::<StudyAccepted>();
+    visitor.message::<StudyRejected>();
+    visitor.message::<KeyframesExtracted>();
+    visitor.message::<FindingsInferred>();
+    visitor.message::<ReportIssued>();
+    visitor.message::<ReviewRecorded>();
+}
 
 /// The SQL migrations of the result store, forward only: `V<number>__<what>.sql`, embedded by the binary.
 pub const TABLES_DIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tables");

@@ -61,6 +61,12 @@ pub trait Message:
     fn study(&self) -> &StudyHead;
 }
 
+/// Walks the list of messages. Typed: whoever implements it is generic over the message.
+pub trait MessageVisitor {
+    /// Called once for each message.
+    fn message<M: Message>(&mut self);
+}
+
 /// Why bytes are not a message of the type asked for. Never repeats the bytes.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {

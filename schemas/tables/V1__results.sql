@@ -38,6 +38,7 @@ CREATE TABLE prescreen.studies (
     PRIMARY KEY (run_id, study_uid, revision)
 );
 CREATE INDEX studies_by_state ON prescreen.studies (run_id, state, first_seen_at);
+CREATE INDEX studies_by_arrival ON prescreen.studies (run_id, first_seen_at DESC);
 
 -- The timeline: every record the store saw, once. `deliveries` counts how often it came.
 -- Partitioned by the event's month, so that old months can be dropped whole.
@@ -148,6 +149,8 @@ GRANT SELECT, INSERT, UPDATE ON prescreen.identity TO prescreen_identity;
 CREATE FUNCTION prescreen.ensure_month(first_day date) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    -- Two stores meet the new month at the same moment, and IF NOT EXISTS alone does not make them wait for each other.
+    PERFORM pg_advisory_xact_lock(hashtext('prescreen.ensure_month'));
     EXECUTE format('CREATE TABLE IF NOT EXISTS prescreen.study_events_%s PARTITION OF prescreen.study_events FOR VALUES FROM (%L) TO (%L)',
         to_char(first_day, 'YYYY_MM'), first_day, (first_day + interval '1 month')::date);
 END
