@@ -26,15 +26,19 @@ use rdkafka::{
     message::OwnedHeaders,
     producer::{BaseProducer, BaseRecord, Producer},
 };
-use runtime::{Client, InFlight, LogKey, Metrics, Publisher, Run, RunSettings, Shutdown, Solitude, StageRun, run_stage, topics};
+use runtime::{
+    Client, InFlight, LogKey, Metrics, Publisher, Run, RunSettings, Shutdown, Solitude, StageRun, run_stage,
+    topics,
+};
 use schemas::{
-    AcquiredInstance, Area, BlobRef, Completion, CompletionRule, Digest, Domain, Envelope, InstanceUid, Message,
-    ModelIdentity, Priority, Protocol, ReceivedFrom, Revision, RunId, SeriesUid, StudyAccepted, StudyAcquired, StudyHead,
-    StudyUid, Uid, Verdict, encode, event_id,
+    AcquiredInstance, Area, BlobRef, Completion, CompletionRule, Digest, Domain, Envelope, InstanceUid,
+    Message, ModelIdentity, Priority, Protocol, ReceivedFrom, Revision, RunId, SeriesUid, StudyAccepted,
+    StudyAcquired, StudyHead, StudyUid, Uid, Verdict, encode, event_id,
 };
 use serde::Deserialize;
 use stage::{
-    BackendError, ConfigError, Ctx, Generation, ModelBackend, ModelRequest, Outcome, Services, Stage, StageError,
+    BackendError, ConfigError, Ctx, Generation, ModelBackend, ModelRequest, Outcome, Services, Stage,
+    StageError,
     testing::{MemoryBlobs, MemoryFrames},
 };
 
@@ -53,7 +57,11 @@ impl Stage for PassThrough {
         Ok(Self)
     }
 
-    fn process(&mut self, input: &StudyAcquired, _: &mut Ctx<'_>) -> Result<Outcome<StudyAccepted>, StageError> {
+    fn process(
+        &mut self,
+        input: &StudyAcquired,
+        _: &mut Ctx<'_>,
+    ) -> Result<Outcome<StudyAccepted>, StageError> {
         let study = input.study.clone();
         Ok(Outcome::Emit(StudyAccepted { study, verdict: Verdict::Accept, instances: Vec::new() }))
     }
@@ -102,7 +110,13 @@ fn study(n: usize) -> Result<(StudyAcquired, Envelope), Failed> {
     Ok((message, envelope))
 }
 
-fn produce(producer: &BaseProducer, topic: &str, key: &[u8], headers: OwnedHeaders, payload: &[u8]) -> Result<(), Failed> {
+fn produce(
+    producer: &BaseProducer,
+    topic: &str,
+    key: &[u8],
+    headers: OwnedHeaders,
+    payload: &[u8],
+) -> Result<(), Failed> {
     let mut record = BaseRecord::to(topic).key(key).payload(payload).headers(headers);
     loop {
         match producer.send(record) {
@@ -138,7 +152,13 @@ fn raw(client: &Client, from: &str, to: &str, records: usize) -> Result<Duration
         };
         started.get_or_insert_with(Instant::now);
         let headers = message.headers().map(rdkafka::message::BorrowedHeaders::detach).unwrap_or_default();
-        produce(&producer, to, message.key().unwrap_or_default(), headers, message.payload().unwrap_or_default())?;
+        produce(
+            &producer,
+            to,
+            message.key().unwrap_or_default(),
+            headers,
+            message.payload().unwrap_or_default(),
+        )?;
     }
     producer.flush(Duration::from_mins(1))?;
     Ok(started.map(|at| at.elapsed()).unwrap_or_default())
@@ -159,7 +179,10 @@ fn main() -> Result<(), Failed> {
     let dir = tempfile::tempdir()?;
     let broker = Broker::start(Config::new(dir.path().join("broker")))?;
     let client = Client::new(broker.bootstrap());
-    let names = topics::of::<StudyAcquired>().into_iter().chain(topics::of::<StudyAccepted>()).chain(["raw".to_owned()]);
+    let names = topics::of::<StudyAcquired>()
+        .into_iter()
+        .chain(topics::of::<StudyAccepted>())
+        .chain(["raw".to_owned()]);
     let cleanup = topics::Cleanup::Delete { retention: None };
     let specs: Vec<_> = names
         .map(|name| topics::TopicSpec { name, partitions: partitions as u32, replication: 1, cleanup })
@@ -177,7 +200,8 @@ fn main() -> Result<(), Failed> {
         let (message, envelope) = study(n)?;
         let mut headers = OwnedHeaders::new();
         for header in envelope.to_headers() {
-            headers = headers.insert(rdkafka::message::Header { key: &header.key, value: Some(&header.value) });
+            headers =
+                headers.insert(rdkafka::message::Header { key: &header.key, value: Some(&header.value) });
         }
         let payload = encode(&message);
         bytes += payload.len();
@@ -216,8 +240,10 @@ fn main() -> Result<(), Failed> {
         services: Services { model: Arc::new(NoModel(identity)) },
         frames: Arc::new(MemoryFrames::default()),
     };
-    let watcher: BaseConsumer =
-        ClientConfig::new().set("bootstrap.servers", &client.bootstrap).set("group.id", "watcher").create()?;
+    let watcher: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &client.bootstrap)
+        .set("group.id", "watcher")
+        .create()?;
     let running = thread::spawn(|| run_stage(stage));
     let mut started = None;
     loop {

@@ -60,7 +60,9 @@ struct Entry {
 
 impl Entry {
     fn is_at(&self, position: &Position) -> bool {
-        *self.topic == *position.topic && self.partition == position.partition && self.offset == position.offset
+        *self.topic == *position.topic
+            && self.partition == position.partition
+            && self.offset == position.offset
     }
 }
 
@@ -74,9 +76,8 @@ pub(crate) struct Attempts {
 impl Attempts {
     pub(crate) fn open(path: PathBuf) -> Result<Self, StateError> {
         let entries = match fs::read(&path) {
-            Ok(bytes) => {
-                serde_json::from_slice(&bytes).map_err(|source| StateError::Format { path: path.clone(), source })?
-            }
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map_err(|source| StateError::Format { path: path.clone(), source })?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(StateError::io("read", &path)(error)),
         };

@@ -60,7 +60,8 @@ impl Batcher {
     /// A worker finished an order, the slowest record of which took `slowest`. What is past weighs ever less.
     pub(crate) fn worked(&mut self, slowest: Duration) {
         let slowest = slowest.as_secs_f64();
-        self.pace = Some(self.pace.map_or(slowest, |before| slowest.max(before + FORGETTING * (slowest - before))));
+        self.pace =
+            Some(self.pace.map_or(slowest, |before| slowest.max(before + FORGETTING * (slowest - before))));
     }
 }
 

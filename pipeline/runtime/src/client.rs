@@ -1,9 +1,6 @@
 //! How the broker is reached, and the settings that the delivery guarantee rests on.
 
-use std::{
-    collections::BTreeMap,
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use rdkafka::{
     ClientConfig, ClientContext,

@@ -9,6 +9,9 @@
 //!   dead ─────────┘ (ordered again: to be buried)
 //! ```
 
+mod hand_out;
+mod outcome;
+
 use std::{
     hash::{BuildHasher, RandomState},
     sync::Arc,
@@ -16,9 +19,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, never, select};
-use jiff::Timestamp;
 use prometheus::IntGauge;
-use rdkafka::error::KafkaError;
 use schemas::{Cause, Priority};
 
 use crate::{
@@ -26,16 +27,15 @@ use crate::{
     batcher::Batcher,
     dead_letter::Death,
     dispatch::Dispatch,
-    event::{Command, Event, Failure, Fetched, Job, Order, Verdict},
+    event::{Command, Event, Failure, Fetched, Order},
     flight::{Flight, Flights, Stage},
     limiter::Limiter,
     log_key::LogKey,
-    metrics::{Finished, StageMetrics},
+    metrics::StageMetrics,
     offsets::{Offsets, Receipt},
-    producer,
     record::Partition,
-    retry::{Delayed, Outage, Permit},
-    settings::{DeadLetters, Exit, Input, RunSettings},
+    retry::{Delayed, Outage},
+    settings::{Exit, Input, RunSettings},
     shutdown::{Phase, Shutdown},
     suspect::Solitude,
     window::Window,
@@ -43,8 +43,6 @@ use crate::{
 
 /// How often a run looks at its shutdown token when nothing else happens.
 const TICK: Duration = Duration::from_millis(50);
-/// How long a suspect waits when another one is being processed.
-const SOLITUDE_TAKEN: Duration = Duration::from_millis(50);
 /// Events taken before work is handed out again.
 const EVENTS_AT_ONCE: usize = 1024;
 
@@ -129,7 +127,8 @@ impl Coordinator {
     /// Runs until asked to stop or unable to go on, then commits what is finished and closes the consumer.
     pub(crate) fn run(mut self) -> Exit {
         let exit = self.work().unwrap_or_else(|exit| exit);
-        let patience = if matches!(exit, Exit::Drained) { Duration::from_secs(10) } else { Duration::from_secs(3) };
+        let patience =
+            if matches!(exit, Exit::Drained) { Duration::from_secs(10) } else { Duration::from_secs(3) };
         self.close(Instant::now() + patience);
         self.parts.metrics.in_flight.set(0);
         self.parts.metrics.paused.set(0);
@@ -222,12 +221,17 @@ impl Coordinator {
             }
             Event::Acked { ticket, result } => self.acked(ticket, result)?,
             Event::Revoked { partitions, epoch, reply } => {
-                let commits = partitions.iter().filter_map(|partition| self.offsets.revoke(*partition, epoch)).collect();
+                let commits = partitions
+                    .iter()
+                    .filter_map(|partition| self.offsets.revoke(*partition, epoch))
+                    .collect();
                 drop(reply.send(commits));
                 self.drop_stale();
             }
             Event::CommitFailed(partitions) => {
-                partitions.iter().for_each(|partition| self.offsets.commit_failed(*partition));
+                for partition in partitions {
+                    self.offsets.commit_failed(partition);
+                }
             }
             Event::Stopped(failure) => return Err(self.stop(failure)),
             Event::Closed => return Err(self.stop(Failure::Fatal("the poller has ended".into()))),
@@ -251,10 +255,8 @@ impl Coordinator {
             self.parts.metrics.received.inc();
             let lane = self.parts.inputs.get(partition.input).map_or(Priority::Routine, |input| input.lane);
             self.window(lane).enter(record.size());
-            let deaths = match self.parts.attempts.is_empty() {
-                true => 0,
-                false => self.parts.attempts.deaths(&record.position()),
-            };
+            let known = !self.parts.attempts.is_empty();
+            let deaths = if known { self.parts.attempts.deaths(&record.position()) } else { 0 };
             let death = (deaths >= MAX_DEATHS).then(|| Death {
                 cause: Cause::WorkerCrash,
                 detail: format!("it was being processed at {deaths} deaths of the process"),
@@ -303,284 +305,6 @@ impl Coordinator {
         self.push(ticket);
     }
 
-    /// Gives work to idle workers.
-    fn hand_out(&mut self, now: Instant) -> Result<(), Exit> {
-        while let Some(ticket) = self.delayed.pop_due(now) {
-            if let Some(flight) = self.flights.get(ticket) {
-                self.dispatch.put_back(flight.waiting(ticket));
-            }
-        }
-        let wall = Timestamp::now();
-        while let Some(worker) = self.idle.last().copied() {
-            if let Some(ticket) = self.alone {
-                let begun = self.flights.get(ticket).is_none_or(|flight| !matches!(flight.stage, Stage::Waiting));
-                if !begun && self.busy == 0 {
-                    self.order(worker, &[ticket], now)?;
-                }
-                return Ok(());
-            }
-            let room = match self.outage.permit(now) {
-                Permit::All => usize::MAX,
-                Permit::Probe => 1,
-                Permit::None => return Ok(()),
-            };
-            let Some(batcher) = &mut self.batcher else { return Ok(()) };
-            let wanted = batcher.release(self.dispatch.ready(), now).min(room);
-            let batch = self.take(wanted, wall, now);
-            if batch.is_empty() {
-                // Either nothing is due, or a suspect was taken: then once more round.
-                if self.alone.is_some() {
-                    continue;
-                }
-                return Ok(());
-            }
-            if room == 1 {
-                self.outage.probe_sent();
-                if let Some(flight) = batch.first().and_then(|ticket| self.flights.get_mut(*ticket)) {
-                    flight.probe = true;
-                }
-            }
-            self.order(worker, &batch, now)?;
-        }
-        Ok(())
-    }
-
-    /// Takes up to `wanted` records that go together. A dead one and a suspect go by themselves.
-    fn take(&mut self, wanted: usize, wall: Timestamp, now: Instant) -> Vec<usize> {
-        let mut batch = Vec::with_capacity(wanted);
-        while batch.len() < wanted {
-            let Some(waiting) = self.dispatch.take(wall) else { break };
-            let Some(flight) = self.flights.get_mut(waiting.ticket) else { continue };
-            let suspect = flight.death.is_none()
-                && !self.parts.attempts.is_empty()
-                && self.parts.attempts.deaths(&flight.record.position()) > 0;
-            if !suspect && flight.death.is_none() {
-                batch.push(waiting.ticket);
-                continue;
-            }
-            if !batch.is_empty() {
-                self.dispatch.put_back(waiting);
-                break;
-            }
-            if !suspect {
-                batch.push(waiting.ticket);
-                break;
-            }
-            match self.parts.solitude.enter() {
-                Some(alone) => {
-                    flight.alone = Some(alone);
-                    self.alone = Some(waiting.ticket);
-                    break;
-                }
-                None => self.delayed.push(now + SOLITUDE_TAKEN, waiting.ticket),
-            }
-        }
-        batch
-    }
-
-    fn order(&mut self, worker: usize, tickets: &[usize], now: Instant) -> Result<(), Exit> {
-        let mut jobs = Vec::with_capacity(tickets.len());
-        let mut death = None;
-        for ticket in tickets {
-            let Some(flight) = self.flights.get_mut(*ticket) else { continue };
-            flight.stage = Stage::Working { acked: None };
-            death = flight.death.clone();
-            let wait = now.saturating_duration_since(flight.received);
-            self.parts.metrics.queue_wait.observe(wait.as_secs_f64());
-            jobs.push(Job {
-                ticket: *ticket,
-                record: Arc::clone(&flight.record),
-                lane: flight.lane,
-                input: flight.partition.input,
-            });
-        }
-        self.busy += jobs.len();
-        self.parts.metrics.batch_size.observe(jobs.len() as f64);
-        let order = match (death, jobs.pop()) {
-            (Some(death), Some(job)) => Order::Bury(job, death),
-            (None, Some(job)) => {
-                jobs.push(job);
-                Order::Process(jobs)
-            }
-            (_, None) => return Ok(()),
-        };
-        self.idle.pop();
-        // A worker that is idle has an empty queue of one: this never waits.
-        match self.parts.queues.orders.get(worker).map(|orders| orders.send(order)) {
-            Some(Ok(())) => Ok(()),
-            _ => Err(self.stop(Failure::Fatal("a worker thread has ended".into()))),
-        }
-    }
-
-    fn verdict(&mut self, ticket: usize, verdict: Verdict) -> Result<(), Exit> {
-        let failure = match verdict {
-            Verdict::Done(finished) => {
-                self.busy = self.busy.saturating_sub(1);
-                self.finish(ticket, finished)?;
-                return Ok(());
-            }
-            Verdict::Sent(finished) => {
-                let Some(flight) = self.flights.get_mut(ticket) else { return Ok(()) };
-                let acked = match std::mem::replace(&mut flight.stage, Stage::Sent(finished)) {
-                    Stage::Working { acked } => acked,
-                    Stage::Waiting | Stage::Sent(_) => None,
-                };
-                return acked.map_or(Ok(()), |result| self.acked(ticket, result));
-            }
-            Verdict::Untouched => {
-                self.busy = self.busy.saturating_sub(1);
-                let Some(flight) = self.flights.get_mut(ticket) else { return Ok(()) };
-                flight.stage = Stage::Waiting;
-                if self.offsets.is_stale(flight.partition, flight.epoch) {
-                    self.forget(ticket);
-                } else {
-                    self.dispatch.put_back(flight.waiting(ticket));
-                }
-                return Ok(());
-            }
-            Verdict::Failed(failure) => failure,
-        };
-        self.busy = self.busy.saturating_sub(1);
-        self.failed(ticket, failure)
-    }
-
-    fn acked(&mut self, ticket: usize, result: Result<(), KafkaError>) -> Result<(), Exit> {
-        let Some(flight) = self.flights.get_mut(ticket) else { return Ok(()) };
-        match &mut flight.stage {
-            Stage::Working { acked } => {
-                *acked = Some(result);
-                Ok(())
-            }
-            Stage::Waiting => Ok(()),
-            Stage::Sent(finished) => {
-                let finished = *finished;
-                self.busy = self.busy.saturating_sub(1);
-                match result {
-                    Ok(()) => self.finish(ticket, finished),
-                    Err(error) => {
-                        self.parts.metrics.retries_delivery.inc();
-                        self.failed(ticket, producer::failure(error))
-                    }
-                }
-            }
-        }
-    }
-
-    /// A record failed; it is not with a worker any more.
-    fn failed(&mut self, ticket: usize, failure: Failure) -> Result<(), Exit> {
-        let now = Instant::now();
-        let Some(flight) = self.flights.get_mut(ticket) else {
-            return if matches!(failure, Failure::Fatal(_) | Failure::Broker(_)) { Err(self.stop(failure)) } else { Ok(()) };
-        };
-        flight.stage = Stage::Waiting;
-        let probe = std::mem::take(&mut flight.probe);
-        if self.alone == Some(ticket) {
-            flight.alone = None;
-            self.alone = None;
-        }
-        let position = flight.record.position();
-        let jitter = self.keys.hash_one((position.partition, position.offset, flight.outages));
-        let stale = self.offsets.is_stale(flight.partition, flight.epoch);
-        if probe && !matches!(failure, Failure::Dependency(_)) {
-            self.outage.probe_said_nothing();
-        }
-        match failure {
-            Failure::Fatal(_) | Failure::Broker(_) | Failure::Aborted => Err(self.stop(failure)),
-            _ if stale && !matches!(failure, Failure::Dependency(_)) => {
-                self.forget(ticket);
-                Ok(())
-            }
-            Failure::Dead(death) => self.condemn(ticket, death),
-            Failure::Record(detail) => {
-                let failures = match self.parts.attempts.failed(&position) {
-                    Ok(failures) => failures,
-                    Err(error) => return Err(self.stop(Failure::Fatal(error.into()))),
-                };
-                tracing::warn!(stage = %self.parts.name, %position, failures, detail, "record failed");
-                if failures >= self.parts.settings.retry.record_budget {
-                    let detail = format!("failed {failures} times, last: {detail}");
-                    let death = Death { cause: Cause::RetriesExhausted, detail, attempts: failures };
-                    return self.condemn(ticket, death);
-                }
-                self.parts.metrics.retries_record.inc();
-                self.delayed.push(now + self.parts.settings.retry.backoff(failures, jitter), ticket);
-                Ok(())
-            }
-            Failure::Dependency(detail) => {
-                flight.outages = flight.outages.saturating_add(1);
-                let wait = self.parts.settings.retry.backoff(flight.outages, jitter);
-                if let Some(failures) = self.outage.failed(&self.parts.settings.retry, now, jitter) {
-                    let stage = &*self.parts.name;
-                    tracing::warn!(stage, failures, detail, "stage is paused: something it depends on is down");
-                }
-                self.parts.metrics.paused.set(1);
-                if stale {
-                    self.forget(ticket);
-                    return Ok(());
-                }
-                self.parts.metrics.retries_dependency.inc();
-                self.delayed.push(now + wait, ticket);
-                Ok(())
-            }
-        }
-    }
-
-    /// Decides what becomes of a record that can never be processed.
-    fn condemn(&mut self, ticket: usize, death: Death) -> Result<(), Exit> {
-        let Some(flight) = self.flights.get_mut(ticket) else { return Ok(()) };
-        let key = flight.record.key.as_deref().map(|key| self.parts.log_key.hash(key)).unwrap_or_default();
-        let (stage, position, cause) = (&*self.parts.name, flight.record.position(), death.cause);
-        let terminal = match self.parts.inputs.get(flight.partition.input) {
-            Some(input) => input.dead_letters == DeadLetters::Terminal,
-            None => true,
-        };
-        self.parts.metrics.dead_letter(cause);
-        if terminal {
-            tracing::error!(stage, %position, study.uid_hash = key, %cause, "dead letter cannot be used; discarded");
-            return self.finish(ticket, Finished::Discarded);
-        }
-        tracing::warn!(stage, %position, study.uid_hash = key, %cause, "dead letter");
-        if let Err(reached) = self.limiter.dead(Instant::now()) {
-            let stage = self.parts.name.to_string();
-            return Err(Exit::DeadLetterLimit { stage, dead: reached.dead, records: reached.records });
-        }
-        flight.death = Some(death);
-        let waiting = flight.waiting(ticket);
-        self.dispatch.put_back(waiting);
-        Ok(())
-    }
-
-    fn finish(&mut self, ticket: usize, finished: Finished) -> Result<(), Exit> {
-        let Some(flight) = self.forget(ticket) else { return Ok(()) };
-        self.offsets.complete(flight.partition, flight.epoch, flight.record.offset);
-        self.parts.metrics.finished(finished, Timestamp::now());
-        if finished != Finished::DeadLettered {
-            self.limiter.alive(Instant::now());
-        }
-        if flight.probe && self.outage.succeeded() {
-            tracing::info!(stage = %self.parts.name, "stage goes on");
-            self.parts.metrics.paused.set(0);
-        }
-        if !self.parts.attempts.is_empty()
-            && let Err(error) = self.parts.attempts.finished(&flight.record.position())
-        {
-            return Err(self.stop(Failure::Fatal(error.into())));
-        }
-        Ok(())
-    }
-
-    /// Takes a record out of flight; the next of its key may go.
-    fn forget(&mut self, ticket: usize) -> Option<Flight> {
-        let flight = self.flights.remove(ticket)?;
-        self.window(flight.lane).leave(flight.record.size());
-        self.dispatch.release(flight.key);
-        self.gauge();
-        if self.alone == Some(ticket) {
-            self.alone = None;
-        }
-        Some(flight)
-    }
-
     /// Drops what waits and belongs to a revoked assignment. What is being worked on ends by itself.
     fn drop_stale(&mut self) {
         let (flights, offsets) = (&self.flights, &self.offsets);
@@ -590,7 +314,8 @@ impl Coordinator {
         let waiting = self.dispatch.retain(keep);
         let delayed = self.delayed.retain(keep);
         let alone = self.alone.filter(|ticket| {
-            !keep(*ticket) && flights.get(*ticket).is_some_and(|flight| matches!(flight.stage, Stage::Waiting))
+            !keep(*ticket)
+                && flights.get(*ticket).is_some_and(|flight| matches!(flight.stage, Stage::Waiting))
         });
         for ticket in waiting {
             // `retain` has released its key already.
@@ -623,7 +348,9 @@ impl Coordinator {
         let partitions: Vec<Partition> = commits.iter().map(|commit| commit.partition).collect();
         if let Err(TrySendError::Full(_)) = self.parts.queues.commands.try_send(Command::Commit(commits)) {
             // The poller is busy with the broker; these are handed out again next time.
-            partitions.iter().for_each(|partition| self.offsets.commit_failed(*partition));
+            for partition in partitions {
+                self.offsets.commit_failed(partition);
+            }
         }
         Ok(())
     }

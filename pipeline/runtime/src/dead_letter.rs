@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use jiff::Timestamp;
-use schemas::{Area, Cause, DeadLetter, DeadLetterPayload};
+use schemas::{Area, Cause, DeadLetter, DeadLetterPayload, DecodeError, EnvelopeError};
 use stage::{BlobError, Blobs, FrameError, Source};
 
 use crate::record::{Headers, Record};
@@ -33,15 +33,22 @@ impl Death {
         Self { cause, detail: chain(error), attempts: 1 }
     }
 
-    /// What a stage or sink called invalid: a blob that is missing or damaged has a cause of its own.
+    /// What cannot be worked with: headers, value, and a blob that is missing or damaged have causes of their own.
     pub(crate) fn invalid(source: &Source) -> Self {
         let source: &(dyn std::error::Error + 'static) = source.as_ref();
-        let cause = causes(source).find_map(blob_cause).unwrap_or(Cause::Invalid);
+        let cause = causes(source).find_map(cause_of).unwrap_or(Cause::Invalid);
         Self::new(cause, source)
     }
 }
 
-fn blob_cause(error: &(dyn std::error::Error + 'static)) -> Option<Cause> {
+fn cause_of(error: &(dyn std::error::Error + 'static)) -> Option<Cause> {
+    if error.is::<EnvelopeError>() {
+        return Some(Cause::Envelope);
+    }
+    if let Some(error) = error.downcast_ref::<DecodeError>() {
+        let newer = matches!(error, DecodeError::Major { found, expected, .. } if found > expected);
+        return Some(if newer { Cause::SchemaNewer } else { Cause::Undecodable });
+    }
     if let Some(error) = error.downcast_ref::<BlobError>() {
         return match error {
             BlobError::NotFound { .. } => Some(Cause::ObjectMissing),
@@ -163,7 +170,10 @@ mod tests {
         assert_eq!(letter.headers.iter().next(), Some(("ce_id", &b"original"[..])));
         assert_eq!(letter.headers.iter().filter(|(name, _)| *name == "dl_cause").count(), 1);
         let read = DeadLetter::from_headers(letter.headers.iter()).unwrap();
-        assert_eq!((read.cause, read.topic.as_str(), read.offset), (Cause::Invalid, "study.acquired.v1.urgent", 99));
+        assert_eq!(
+            (read.cause, read.topic.as_str(), read.offset),
+            (Cause::Invalid, "study.acquired.v1.urgent", 99)
+        );
         assert_eq!((read.attempts, read.payload), (2, DeadLetterPayload::Embedded));
     }
 

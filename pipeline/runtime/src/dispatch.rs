@@ -121,7 +121,12 @@ impl Dispatch {
     pub(crate) fn retain(&mut self, keep: impl Fn(usize) -> bool) -> Vec<usize> {
         let mut dropped = Vec::new();
         for chain in self.chains.values_mut() {
-            chain.retain(|waiting| keep(waiting.ticket) || { dropped.push(waiting.ticket); false });
+            chain.retain(|waiting| {
+                keep(waiting.ticket) || {
+                    dropped.push(waiting.ticket);
+                    false
+                }
+            });
         }
         for lane in [Priority::Urgent, Priority::Routine] {
             let (kept, gone): (VecDeque<Waiting>, VecDeque<Waiting>) =

@@ -26,14 +26,28 @@ pub(crate) struct Fetched {
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A worker has built its stage.
-    Ready { worker: usize, limits: BatchLimits },
+    Ready {
+        worker: usize,
+        limits: BatchLimits,
+    },
     /// A worker did an order; one verdict for each of its tickets.
-    Worked { worker: usize, verdicts: Vec<(usize, Verdict)>, slowest: Duration },
+    Worked {
+        worker: usize,
+        verdicts: Vec<(usize, Verdict)>,
+        slowest: Duration,
+    },
     /// An output was acknowledged, or will not be.
-    Acked { ticket: usize, result: Result<(), KafkaError> },
+    Acked {
+        ticket: usize,
+        result: Result<(), KafkaError>,
+    },
     /// Partitions are being taken away. Everything of them up to `epoch` is stale; the poller waits for what may still
     /// be committed.
-    Revoked { partitions: Vec<Partition>, epoch: u64, reply: Sender<Vec<Commit>> },
+    Revoked {
+        partitions: Vec<Partition>,
+        epoch: u64,
+        reply: Sender<Vec<Commit>>,
+    },
     CommitFailed(Vec<Partition>),
     /// A thread of the run cannot go on.
     Stopped(Failure),

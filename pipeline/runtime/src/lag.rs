@@ -14,6 +14,7 @@ use rdkafka::{
     config::FromClientConfigAndContext,
     consumer::{BaseConsumer, Consumer},
     error::KafkaError,
+    metadata::MetadataPartition,
 };
 
 use crate::{
@@ -147,7 +148,9 @@ struct PartitionLag {
 impl LagReader {
     /// A reader of `watched`. Joins no group.
     pub fn connect(client: &Client, watched: Vec<Watched>) -> Result<Self, LagError> {
-        let connect = |config| BaseConsumer::from_config_and_context(&config, Logging).map_err(client.error("lag reader"));
+        let connect = |config| {
+            BaseConsumer::from_config_and_context(&config, Logging).map_err(client.error("lag reader"))
+        };
         let watched = watched
             .into_iter()
             .map(|watched| {
@@ -168,7 +171,8 @@ impl LagReader {
     pub fn observe(&mut self, wall: Timestamp, now: Instant) -> Result<Vec<TopicLag>, LagError> {
         let mut all = Vec::new();
         for index in 0..self.watched.len() {
-            let topics = self.watched.get(index).map(|(watched, _)| watched.topics.clone()).unwrap_or_default();
+            let topics =
+                self.watched.get(index).map(|(watched, _)| watched.topics.clone()).unwrap_or_default();
             for topic in topics {
                 all.extend(self.topic(index, &topic, wall, now)?);
             }
@@ -211,7 +215,8 @@ impl LagReader {
     /// The earliest timestamp among the first unprocessed records of the partitions.
     fn oldest(&mut self, topic: &str, partitions: &[PartitionLag]) -> Result<Option<Timestamp>, LagError> {
         let failed = unanswered("the oldest record", topic);
-        let waiting: Vec<&PartitionLag> = partitions.iter().filter(|partition| partition.records > 0).collect();
+        let waiting: Vec<&PartitionLag> =
+            partitions.iter().filter(|partition| partition.records > 0).collect();
         let mut wanted = TopicPartitionList::new();
         for partition in &waiting {
             let known = self.oldest.get(&(topic.to_owned(), partition.number));
@@ -229,7 +234,9 @@ impl LagReader {
                 let Some(Ok(message)) = self.reader.poll(Duration::from_millis(50)) else { continue };
                 let number = message.partition();
                 // Only the first of each partition is of interest; its offset may lie beyond a gap.
-                let Some(partition) = waiting.iter().find(|partition| partition.number == number) else { continue };
+                let Some(partition) = waiting.iter().find(|partition| partition.number == number) else {
+                    continue;
+                };
                 let known = self.oldest.get(&(topic.to_owned(), number));
                 if known.is_some_and(|(offset, _)| *offset == partition.next) {
                     continue;
@@ -242,7 +249,9 @@ impl LagReader {
             }
             self.reader.unassign().map_err(&failed)?;
         }
-        let at = |partition: &&PartitionLag| self.oldest.get(&(topic.to_owned(), partition.number)).map(|(_, at)| *at);
+        let at = |partition: &&PartitionLag| {
+            self.oldest.get(&(topic.to_owned(), partition.number)).map(|(_, at)| *at)
+        };
         Ok(waiting.iter().filter_map(at).min())
     }
 
@@ -250,8 +259,10 @@ impl LagReader {
     pub fn records(&self, topic: &str) -> Result<i64, LagError> {
         let mut records = 0;
         for number in numbers(&self.reader, topic)? {
-            let (low, high) =
-                self.reader.fetch_watermarks(topic, number, TIMEOUT).map_err(unanswered("the ends", topic))?;
+            let (low, high) = self
+                .reader
+                .fetch_watermarks(topic, number, TIMEOUT)
+                .map_err(unanswered("the ends", topic))?;
             records += high - low;
         }
         Ok(records)
@@ -264,9 +275,10 @@ fn unanswered(what: &'static str, topic: &str) -> impl Fn(KafkaError) -> LagErro
 }
 
 fn numbers(consumer: &BaseConsumer<Logging>, topic: &str) -> Result<Vec<i32>, LagError> {
-    let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT).map_err(unanswered("the partitions", topic))?;
+    let metadata =
+        consumer.fetch_metadata(Some(topic), TIMEOUT).map_err(unanswered("the partitions", topic))?;
     let topic = metadata.topics().iter().find(|found| found.name() == topic);
-    Ok(topic.map(|topic| topic.partitions().iter().map(|partition| partition.id()).collect()).unwrap_or_default())
+    Ok(topic.map(|topic| topic.partitions().iter().map(MetadataPartition::id).collect()).unwrap_or_default())
 }
 
 fn partitions(consumer: &BaseConsumer<Logging>, topic: &str) -> Result<Vec<PartitionLag>, LagError> {
@@ -339,6 +351,10 @@ mod tests {
         assert_eq!(eta(&[(0, 100), (30, 100)]), DrainEta::NotDraining);
         assert_eq!(eta(&[(0, 100), (30, 70)]), DrainEta::In(Duration::from_secs(70)));
         let old = &[(0, 1_000_000), (600, 100), (660, 40)];
-        assert_eq!(eta(old), DrainEta::In(Duration::from_secs(40)), "what is older than five minutes does not count");
+        assert_eq!(
+            eta(old),
+            DrainEta::In(Duration::from_secs(40)),
+            "what is older than five minutes does not count"
+        );
     }
 }

@@ -4,14 +4,16 @@
 //!
 //! ```text
 //!  broker                                     ┌──────────── commands: 16 ─────────────┐
-//!    │ fetched ahead: 2,000 records, 16 MiB   ▼                                        │
+//!    │ fetched ahead: 2,000 records a         ▼                                        │
+//!    │ partition, 16 MiB in all                                                        │
 //!    └────────▶ poller ──urgent:  4 chunks──▶ coordinator ──orders: 1 each──▶ worker 0…n
 //!               (owns the  ─routine: 4 chunks▶ (owns all    ◀─────events────── (owns a stage or sink)
-//!                consumer)  chunk: ≤ 64 records, ≤ 1 MiB
-//!                                              state)       ◀─events─┐          │ outputs: 100,000 records,
-//!                             in flight: ≤ 256 records, 32 MiB a lane│          ▼ 64 MiB
-//!                                                                    └─ producer ─▶ broker
-//!  events: 2 × (in flight + one chunk) + 4 a worker + 64
+//!                consumer)                     state)       ◀─events─┐          │ outputs: 100,000 records,
+//!               stash a lane:                  in flight a lane:     │          ▼ 64 MiB
+//!               4 × in flight, 8 MiB           256 records, 32 MiB   └─ producer ─▶ broker
+//!
+//!  chunk: a quarter of the records in flight, at most 64; events: 2 × (in flight + one chunk) + 4 a worker + 64;
+//!  rebalance notices to the poller: 64
 //! ```
 //!
 //! Invariants:
@@ -51,6 +53,7 @@ mod settings;
 mod shutdown;
 mod sink_work;
 mod stage_work;
+mod stash;
 mod suspect;
 pub mod topics;
 mod watchdog;

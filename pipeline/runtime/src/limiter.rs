@@ -78,7 +78,11 @@ impl Limiter {
         let recent = self.buckets.iter().filter(|bucket| bucket.slice >= oldest);
         let (records, dead) = recent.fold((0, 0), |(records, dead), b| (records + b.records, dead + b.dead));
         let armed = records >= self.limit.min_records && dead >= self.limit.min_dead;
-        if armed && dead as f64 >= self.limit.ratio * records as f64 { Err(Reached { records, dead }) } else { Ok(()) }
+        if armed && dead as f64 >= self.limit.ratio * records as f64 {
+            Err(Reached { records, dead })
+        } else {
+            Ok(())
+        }
     }
 }
 

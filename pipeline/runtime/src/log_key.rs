@@ -17,7 +17,8 @@ impl LogKey {
     /// The first 48 bits of HMAC-SHA-256 of `id`, in hexadecimal.
     pub fn hash(&self, id: &[u8]) -> String {
         let tag = self.0.clone().chain_update(id).finalize().into_bytes();
-        tag.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+        let bits = tag.iter().take(6).fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
+        format!("{bits:012x}")
     }
 }
 

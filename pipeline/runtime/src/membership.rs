@@ -17,12 +17,7 @@ use rdkafka::{
 };
 
 use crate::{
-    client,
-    event::Event,
-    metrics::StageMetrics,
-    offsets::Commit,
-    record::Partition,
-    settings::Input,
+    client, event::Event, metrics::StageMetrics, offsets::Commit, record::Partition, settings::Input,
 };
 
 /// How long a revocation waits for the coordinator, which never waits for anything itself.
@@ -54,7 +49,9 @@ impl Membership {
         let known = |topic: &str| self.inputs.iter().position(|input| *input.topic == *topic);
         list.elements()
             .iter()
-            .filter_map(|element| Some(Partition { input: known(element.topic())?, number: element.partition() }))
+            .filter_map(|element| {
+                Some(Partition { input: known(element.topic())?, number: element.partition() })
+            })
             .collect()
     }
 
@@ -63,7 +60,11 @@ impl Membership {
         for commit in commits {
             if let Some(input) = self.inputs.get(commit.partition.input) {
                 // Fails for offsets below zero only, and a commit follows a record.
-                drop(list.add_partition_offset(&input.topic, commit.partition.number, Offset::Offset(commit.next)));
+                drop(list.add_partition_offset(
+                    &input.topic,
+                    commit.partition.number,
+                    Offset::Offset(commit.next),
+                ));
             }
         }
         list

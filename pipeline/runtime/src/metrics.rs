@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use prometheus::{
-    Counter, CounterVec, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry,
+    Counter, CounterVec, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, IntGaugeVec, Opts, Registry,
 };
 use schemas::Cause;
 
@@ -198,7 +198,10 @@ mod tests {
         stage.finished(Finished::Rejected, Timestamp::from_second(5).unwrap());
         stage.dead_letter(Cause::Panic);
         let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
-        assert!(text.contains(r#"prescreen_stage_processed_total{outcome="rejected",stage="quality_gate"} 1"#), "{text}");
+        assert!(
+            text.contains(r#"prescreen_stage_processed_total{outcome="rejected",stage="quality_gate"} 1"#),
+            "{text}"
+        );
         assert!(text.contains(r#"prescreen_stage_dead_letters_total{cause="panic",stage="quality_gate"} 1"#));
         assert!(text.contains(r#"prescreen_stage_last_processed_timestamp_seconds{stage="quality_gate"} 5"#));
     }

@@ -143,7 +143,11 @@ mod tests {
         }
         offsets.complete(P, 1, 10);
         assert_eq!(offsets.revoke(P, 1), Some(Commit { partition: P, epoch: 1, next: 11 }));
-        assert_eq!(offsets.receive(P, 1, 13), Receipt::Stale, "still on its way when the partition was revoked");
+        assert_eq!(
+            offsets.receive(P, 1, 13),
+            Receipt::Stale,
+            "still on its way when the partition was revoked"
+        );
         assert_eq!(offsets.receive(P, 2, 11), Receipt::Fresh);
         offsets.complete(P, 1, 11);
         assert_eq!(next(&mut offsets), None, "the old epoch's work does not complete the new epoch's record");

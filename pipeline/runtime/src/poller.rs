@@ -1,13 +1,14 @@
 //! The thread that owns the consumer and never waits for work.
 //!
 //! ```text
-//!   broker ─▶ consumer ─▶ chunk ─▶ lane channel ─▶ coordinator
-//!                           │ full for GRACE                     ▲
-//!                           ▼                                    │ commits, stop, close
-//!                 lane paused, polling goes on ──half empty──▶ resumed
+//!   broker ─▶ consumer ─▶ stash of the lane ─▶ lane channel ─▶ coordinator
+//!              one queue     │ full, and not half empty within GRACE    ▲
+//!                            ▼                                          │ commits, stop, close
+//!                  lane paused, polling goes on ──quarter full──▶ resumed
 //! ```
-//! A pause throws away what was fetched ahead. So a full channel is waited for a moment first: a fast stage is never
-//! paused, and a slow one only once for each window of records.
+//! The client keeps one queue for all partitions, so an urgent record stands behind what was fetched ahead of the
+//! routine lane. The stash takes that queue apart by lane. A pause throws away what was fetched ahead: a stage that is
+//! fast enough to make room at once is never paused, and a slow one once for each stash of records.
 
 use std::{
     collections::HashMap,
@@ -19,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use jiff::Timestamp;
 use rdkafka::{
     Message as _, TopicPartitionList,
@@ -39,16 +40,12 @@ use crate::{
     offsets::Commit,
     record::{Headers, Partition, Record},
     settings::Input,
+    stash::{CHUNK_RECORDS, Flow, LaneOut},
     watchdog::Watchdog,
 };
 
 /// Chunks a lane channel holds.
 pub(crate) const LANE_CHUNKS: usize = 4;
-/// Most records and bytes of a chunk.
-pub(crate) const CHUNK_RECORDS: usize = 64;
-const CHUNK_BYTES: usize = 1 << 20;
-/// How long a full lane is waited for before it is paused.
-const GRACE: Duration = Duration::from_millis(50);
 /// How long one poll waits for a record; also how late a command may be seen.
 const POLL: Duration = Duration::from_millis(20);
 /// How long the broker may take to say where a partition ends.
@@ -60,48 +57,13 @@ pub(crate) struct Setup {
     pub(crate) group: String,
     pub(crate) inputs: Arc<[Input]>,
     pub(crate) position_stall: Duration,
-    /// Most records of a chunk, from the size of the window it goes into.
-    pub(crate) chunk: usize,
+    /// Records the window of a lane takes: chunks are a quarter of it, the stash is four times as much.
+    pub(crate) window: usize,
     pub(crate) urgent: Sender<Vec<Fetched>>,
     pub(crate) routine: Sender<Vec<Fetched>>,
     pub(crate) commands: Receiver<Command>,
     pub(crate) events: Sender<Event>,
     pub(crate) metrics: Arc<StageMetrics>,
-}
-
-/// One lane's way to the coordinator.
-struct LaneOut {
-    lane: Priority,
-    sender: Sender<Vec<Fetched>>,
-    chunk: Vec<Fetched>,
-    bytes: usize,
-    full_since: Option<Instant>,
-    paused: bool,
-}
-
-impl LaneOut {
-    fn new(lane: Priority, sender: Sender<Vec<Fetched>>) -> Self {
-        Self { lane, sender, chunk: Vec::new(), bytes: 0, full_since: None, paused: false }
-    }
-
-    /// Hands the chunk over, waiting at most `wait`. True if there is nothing left to hand over.
-    fn flush(&mut self, wait: Duration, now: Instant) -> bool {
-        if self.chunk.is_empty() {
-            return true;
-        }
-        match self.sender.send_timeout(std::mem::take(&mut self.chunk), wait) {
-            Ok(()) | Err(SendTimeoutError::Disconnected(_)) => {
-                self.bytes = 0;
-                self.full_since = None;
-                true
-            }
-            Err(SendTimeoutError::Timeout(chunk)) => {
-                self.chunk = chunk;
-                self.full_since.get_or_insert(now);
-                false
-            }
-        }
-    }
 }
 
 struct Poller {
@@ -133,8 +95,8 @@ impl Poller {
         let epoch = Arc::new(AtomicU64::new(0));
         let (consumer, notices) = subscribe(&setup, &epoch)?;
         let lanes = [
-            LaneOut::new(Priority::Urgent, setup.urgent.clone()),
-            LaneOut::new(Priority::Routine, setup.routine.clone()),
+            LaneOut::new(Priority::Urgent, setup.urgent.clone(), setup.window),
+            LaneOut::new(Priority::Routine, setup.routine.clone(), setup.window),
         ];
         let watchdog = Watchdog::new(setup.position_stall, Instant::now());
         let owned = HashMap::new();
@@ -155,8 +117,8 @@ impl Poller {
                 }
             }
             self.hand_over();
-            // A lane that is full and not yet paused is waited for inside `hand_over`, not polled.
-            if self.lanes.iter().all(|lane| lane.chunk.is_empty() || lane.paused) {
+            // A stash that is full and not yet paused is waited for inside `hand_over`: nothing more may come.
+            if self.lanes.iter().all(|lane| lane.full_since.is_none() || lane.paused) {
                 self.poll_chunk()?;
             }
             self.notice();
@@ -165,28 +127,33 @@ impl Poller {
     }
 
     fn hand_over(&mut self) {
-        for index in 0..self.lanes.len() {
-            let Some(lane) = self.lanes.get_mut(index) else { continue };
-            let now = Instant::now();
-            let wait = if lane.paused { Duration::ZERO } else { Duration::from_millis(5) };
-            let sent = lane.flush(wait, now);
-            let (name, paused) = (lane.lane, lane.paused);
-            if !sent && !paused && lane.full_since.is_some_and(|since| now.saturating_duration_since(since) >= GRACE) {
-                lane.paused = true;
-                self.setup.metrics.pauses.inc();
-                tracing::debug!(lane = ?name, "lane paused: as much in flight as allowed");
-                self.pause(name, self.owned.keys().copied().collect());
-            } else if sent && paused && !self.stopped && lane.sender.len() <= LANE_CHUNKS / 2 {
-                lane.paused = false;
-                self.resume(name);
+        let mut changes = [(Priority::Urgent, Flow::Go); 2];
+        for (lane, change) in self.lanes.iter_mut().zip(&mut changes) {
+            let waits = lane.full_since.is_some() && !lane.paused;
+            lane.hand_over(if waits { Duration::from_millis(5) } else { Duration::ZERO });
+            if !self.stopped {
+                *change = (lane.lane, lane.flow(Instant::now()));
+            }
+        }
+        for (lane, flow) in changes {
+            match flow {
+                Flow::Go => {}
+                Flow::Pause => {
+                    self.setup.metrics.pauses.inc();
+                    tracing::debug!(?lane, "lane paused: as much in flight as allowed");
+                    self.pause(lane, self.owned.keys().copied().collect());
+                }
+                Flow::Resume => self.resume(lane),
             }
         }
     }
 
-    /// Polls until a chunk is full or nothing more is there at once.
+    /// Polls until a chunk is there or nothing more comes at once.
     fn poll_chunk(&mut self) -> Result<(), Failure> {
-        let mut wait = POLL;
-        loop {
+        // What is stashed is handed over as soon as there is room: then polling must not wait long.
+        let stashed = self.lanes.iter().any(|lane| !lane.stash.is_empty());
+        let mut wait = if stashed { Duration::from_millis(1) } else { POLL };
+        for _ in 0..CHUNK_RECORDS {
             let fetched = match self.consumer.poll(wait) {
                 None => return Ok(()),
                 Some(Ok(message)) => self.fetched(&message),
@@ -196,16 +163,17 @@ impl Poller {
             // An assignment that came with this poll counts for the record that came with it.
             self.notice();
             let Some(fetched) = fetched else { continue };
-            self.watchdog.pet(Instant::now());
+            let now = Instant::now();
+            self.watchdog.pet(now);
             let urgent = self.setup.inputs.get(fetched.partition.input).map(|input| input.lane);
             let [urgent_lane, routine_lane] = &mut self.lanes;
             let lane = if urgent == Some(Priority::Urgent) { urgent_lane } else { routine_lane };
-            lane.bytes += fetched.record.size();
-            lane.chunk.push(fetched);
-            if lane.chunk.len() >= self.setup.chunk.min(CHUNK_RECORDS) || lane.bytes >= CHUNK_BYTES {
+            lane.push(fetched, now);
+            if lane.full_since.is_some() {
                 return Ok(());
             }
         }
+        Ok(())
     }
 
     fn fetched(&self, message: &BorrowedMessage<'_>) -> Option<Fetched> {
@@ -295,12 +263,14 @@ impl Poller {
         }
         for lane in &mut self.lanes {
             lane.paused = true;
-            lane.chunk.clear();
+            lane.stash.clear();
+            lane.bytes = 0;
         }
     }
 
     fn commit(&self, commits: &[Commit], mode: CommitMode) {
-        let mine = |commit: &&Commit| self.owned.get(&commit.partition).is_some_and(|epoch| *epoch <= commit.epoch);
+        let mine =
+            |commit: &&Commit| self.owned.get(&commit.partition).is_some_and(|epoch| *epoch <= commit.epoch);
         let commits: Vec<Commit> = commits.iter().filter(mine).copied().collect();
         if commits.is_empty() {
             return;
@@ -350,7 +320,8 @@ impl Poller {
         let mut stalled = Vec::new();
         let position = self.consumer.position()?;
         let committed = self.consumer.committed(WATERMARKS)?;
-        let offset = |element: &TopicPartitionListElem<'_>| element.offset().to_raw().filter(|offset| *offset >= 0);
+        let offset =
+            |element: &TopicPartitionListElem<'_>| element.offset().to_raw().filter(|offset| *offset >= 0);
         for element in position.elements() {
             let (topic, partition) = (element.topic(), element.partition());
             let (low, high) = self.consumer.fetch_watermarks(topic, partition, WATERMARKS)?;
@@ -379,7 +350,9 @@ fn subscribe(setup: &Setup, epoch: &Arc<AtomicU64>) -> Result<(GroupConsumer, Re
     let consumer = GroupConsumer::from_config_and_context(&config, membership)
         .map_err(|error| Failure::Fatal(setup.client.error("consumer")(error).into()))?;
     let topics: Vec<&str> = setup.inputs.iter().map(|input| &*input.topic).collect();
-    consumer.subscribe(&topics).map_err(|error| Failure::Fatal(setup.client.error("subscription")(error).into()))?;
+    consumer
+        .subscribe(&topics)
+        .map_err(|error| Failure::Fatal(setup.client.error("subscription")(error).into()))?;
     Ok((consumer, noticed))
 }
 

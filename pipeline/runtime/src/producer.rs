@@ -60,7 +60,11 @@ pub(crate) struct Outputs {
 }
 
 impl Outputs {
-    pub(crate) fn connect(client: &Client, events: Sender<Event>, shutdown: Shutdown) -> Result<Self, ClientError> {
+    pub(crate) fn connect(
+        client: &Client,
+        events: Sender<Event>,
+        shutdown: Shutdown,
+    ) -> Result<Self, ClientError> {
         let producer = ThreadedProducer::from_config_and_context(&client.producer(None), Reports(events))
             .map_err(client.error("producer"))?;
         Ok(Self { producer, shutdown })

@@ -127,7 +127,8 @@ impl Delayed {
 
     /// Drops every ticket for which `keep` says no, and returns them.
     pub(crate) fn retain(&mut self, keep: impl Fn(usize) -> bool) -> Vec<usize> {
-        let gone = self.0.iter().map(|Reverse((_, ticket))| *ticket).filter(|ticket| !keep(*ticket)).collect();
+        let gone =
+            self.0.iter().map(|Reverse((_, ticket))| *ticket).filter(|ticket| !keep(*ticket)).collect();
         self.0.retain(|Reverse((_, ticket))| keep(*ticket));
         gone
     }
@@ -186,6 +187,9 @@ mod tests {
         assert_eq!(delayed.retain(|ticket| ticket != 3), [3]);
         assert_eq!(delayed.pop_due(start), None);
         let later = start + Duration::from_millis(30);
-        assert_eq!([delayed.pop_due(later), delayed.pop_due(later), delayed.pop_due(later)], [Some(2), Some(1), None]);
+        assert_eq!(
+            [delayed.pop_due(later), delayed.pop_due(later), delayed.pop_due(later)],
+            [Some(2), Some(1), None]
+        );
     }
 }

@@ -24,6 +24,7 @@ use crate::{
     shutdown::Shutdown,
     sink_work::{OpenSink, Sink, SinkWork},
     stage_work::{MakeConfig, StageParts, StageWork},
+    stash::CHUNK_RECORDS,
     suspect::{self, Solitude},
     topics,
     worker::{self, Desk, Hands, Work},
@@ -117,16 +118,27 @@ fn end(name: &str, exit: Result<Exit, Source>) -> Exit {
     let exit = exit.unwrap_or_else(|source| Exit::Fatal { stage: name.to_owned(), source });
     match &exit {
         Exit::Fatal { source, .. } => {
-            tracing::error!(stage = name, error = crate::dead_letter::chain(source.as_ref()), "run ended: {exit}");
+            tracing::error!(
+                stage = name,
+                error = crate::dead_letter::chain(source.as_ref()),
+                "run ended: {exit}"
+            );
         }
-        Exit::BrokerFatal { source, .. } => tracing::error!(stage = name, error = %source, "run ended: {exit}"),
+        Exit::BrokerFatal { source, .. } => {
+            tracing::error!(stage = name, error = %source, "run ended: {exit}");
+        }
         Exit::DeadLetterLimit { .. } => tracing::error!(stage = name, "run ended: {exit}"),
         Exit::Drained | Exit::Aborted => tracing::info!(stage = name, "run ended: {exit}"),
     }
     exit
 }
 
-fn start<W: Work + 'static>(run: Run, name: &str, inputs: Vec<Input>, parts: Vec<W::Parts>) -> Result<Exit, Source>
+fn start<W: Work + 'static>(
+    run: Run,
+    name: &str,
+    inputs: Vec<Input>,
+    parts: Vec<W::Parts>,
+) -> Result<Exit, Source>
 where
     W::Parts: 'static,
 {
@@ -147,7 +159,7 @@ where
     suspects.clear().map_err(StateError::io("clear", &suspects_path))?;
 
     // Each record in flight has at most one acknowledgement on its way, so nobody ever waits to tell an event.
-    let in_flight = 2 * (settings.in_flight.records + poller::CHUNK_RECORDS);
+    let in_flight = 2 * (settings.in_flight.records + CHUNK_RECORDS);
     let (events, told) = bounded(in_flight + 4 * parts.len() + 64);
     let (urgent_out, urgent) = bounded(LANE_CHUNKS);
     let (routine_out, routine) = bounded(LANE_CHUNKS);
@@ -160,7 +172,7 @@ where
         group,
         inputs: Arc::clone(&inputs),
         position_stall: settings.position_stall,
-        chunk: (settings.in_flight.records / 4).max(1),
+        window: settings.in_flight.records,
         urgent: urgent_out,
         routine: routine_out,
         commands: commanded,
@@ -237,7 +249,10 @@ impl Threads {
                 // It cannot have panicked unnoticed: the coordinator was told.
                 drop(thread.join());
             } else {
-                tracing::warn!(thread = thread.thread().name(), "thread did not end in time and is left to itself");
+                tracing::warn!(
+                    thread = thread.thread().name(),
+                    "thread did not end in time and is left to itself"
+                );
             }
         }
     }

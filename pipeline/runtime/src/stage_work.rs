@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use schemas::{
-    Cause, DecodeError, Envelope, Header, Message, Priority, StudyHead, StudyRejected, decode, encode, event_id,
+    Cause, Envelope, Header, Message, Priority, StudyHead, StudyRejected, decode, encode, event_id,
 };
 use stage::{BatchLimits, BlobError, Blobs, Ctx, Frames, MemoKey, Outcome, Services, Stage, StageError};
 
@@ -70,6 +70,9 @@ pub(crate) struct Answer<T> {
     study: StudyHead,
 }
 
+/// The key of an input's answer, if it has one, and the answer, if it is remembered.
+type Recalled<T> = (Option<MemoKey>, Option<Outcome<T>>);
+
 /// A record opened: its envelope and its message.
 struct Opened<T> {
     envelope: Envelope,
@@ -78,15 +81,13 @@ struct Opened<T> {
 
 fn open<M: Message>(record: &Record) -> Result<Opened<M>, Death> {
     let envelope =
-        Envelope::from_headers(record.headers.iter()).map_err(|error| Death::new(Cause::Envelope, &error))?;
+        Envelope::from_headers(record.headers.iter()).map_err(|error| Death::invalid(&error.into()))?;
     let wrong = |detail: String| Death { cause: Cause::Envelope, detail, attempts: 1 };
     if envelope.event_type != M::TOPIC.name {
         return Err(wrong(format!("header ce_type is not {}", M::TOPIC.name)));
     }
-    let input: M = decode(&record.payload, envelope.major, envelope.minor).map_err(|error| {
-        let newer = matches!(error, DecodeError::Major { found, expected, .. } if found > expected);
-        Death::new(if newer { Cause::SchemaNewer } else { Cause::Undecodable }, &error)
-    })?;
+    let input: M = decode(&record.payload, envelope.major, envelope.minor)
+        .map_err(|error| Death::invalid(&error.into()))?;
     if input.study().study_uid != envelope.subject {
         return Err(wrong("header ce_subject is not the study of the message".to_owned()));
     }
@@ -106,7 +107,7 @@ impl From<MemoError> for Failure {
 }
 
 impl<S: Stage> StageWork<S> {
-    fn recall(&self, input: &S::In) -> Result<(Option<MemoKey>, Option<Outcome<S::Out>>), Failure> {
+    fn recall(&self, input: &S::In) -> Result<Recalled<S::Out>, Failure> {
         let key = match self.memo {
             Memo::On => self.stage.memo_key(input),
             Memo::Off => None,
@@ -184,20 +185,28 @@ impl<S: Stage> StageWork<S> {
         let missing = || Err(Failure::Fatal(format!("{} left inputs of a batch unanswered", S::NAME).into()));
         results.into_iter().map(|result| result.unwrap_or_else(missing)).collect()
     }
+}
 
-    fn send<M: Message>(&self, job: &Job, input: &Envelope, message: &M, to: &Lanes, hands: &mut Hands) -> Result<(), Failure> {
-        let id = event_id(&input.run, S::NAME, &[&input.id.to_string()]);
-        // `ce_time` says when this copy was made: what a redelivery may change, and nothing else.
-        let mut envelope = Envelope::of(message, id, input.run.clone(), S::NAME, Timestamp::now());
-        envelope.revision = input.revision;
-        envelope.class = input.class;
-        envelope.traceparent.clone_from(&input.traceparent);
-        let headers: Vec<Header> = envelope.to_headers();
-        let headers = headers.iter().map(|header| (header.key.as_str(), header.value.as_slice()));
-        let payload = encode(message);
-        let key = Some(message.study().study_uid.as_str().as_bytes());
-        hands.send(job.ticket, Output { topic: to.get(job.lane), key, headers, payload: &payload })
-    }
+/// Sends what `step` made of the record with envelope `input`.
+fn send<M: Message>(
+    step: &str,
+    job: &Job,
+    input: &Envelope,
+    message: &M,
+    to: &Lanes,
+    hands: &mut Hands,
+) -> Result<(), Failure> {
+    let id = event_id(&input.run, step, &[&input.id.to_string()]);
+    // `ce_time` says when this copy was made: what a redelivery may change, and nothing else.
+    let mut envelope = Envelope::of(message, id, input.run.clone(), step, Timestamp::now());
+    envelope.revision = input.revision;
+    envelope.class = input.class;
+    envelope.traceparent.clone_from(&input.traceparent);
+    let headers: Vec<Header> = envelope.to_headers();
+    let headers = headers.iter().map(|header| (header.key.as_str(), header.value.as_slice()));
+    let payload = encode(message);
+    let key = Some(message.study().study_uid.as_str().as_bytes());
+    hands.send(job.ticket, Output { topic: to.get(job.lane), key, headers, payload: &payload })
 }
 
 impl<S: Stage> Work for StageWork<S> {
@@ -244,10 +253,12 @@ impl<S: Stage> Work for StageWork<S> {
     fn conclude(&self, job: &Job, answer: Answer<S::Out>, hands: &mut Hands) -> Verdict {
         let Answer { outcome, envelope, study } = answer;
         let (sent, finished) = match outcome {
-            Outcome::Emit(message) => (self.send(job, &envelope, &message, &self.emits, hands), Finished::Emitted),
+            Outcome::Emit(message) => {
+                (send(S::NAME, job, &envelope, &message, &self.emits, hands), Finished::Emitted)
+            }
             Outcome::Reject(rejection) => {
                 let message = StudyRejected { study, stage: S::NAME.to_owned(), rejection };
-                (self.send(job, &envelope, &message, &self.rejects, hands), Finished::Rejected)
+                (send(S::NAME, job, &envelope, &message, &self.rejects, hands), Finished::Rejected)
             }
         };
         match sent {

@@ -152,7 +152,10 @@ mod tests {
         second.clear().unwrap();
 
         let (file, left) = open(&path).unwrap();
-        assert_eq!(left, [record("study.acquired.v1", 7).position(), record("study.acquired.v1", 8).position()]);
+        assert_eq!(
+            left,
+            [record("study.acquired.v1", 7).position(), record("study.acquired.v1", 8).position()]
+        );
         file.clear().unwrap();
         assert_eq!(open(&path).unwrap().1, []);
     }

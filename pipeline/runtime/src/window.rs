@@ -51,7 +51,8 @@ impl Window {
         self.used.records = self.used.records.saturating_sub(1);
         self.used.bytes = self.used.bytes.saturating_sub(bytes);
         let below = |used: usize, capacity: usize| used <= capacity - capacity.div_ceil(4);
-        self.open |= below(self.used.records, self.capacity.records) && below(self.used.bytes, self.capacity.bytes);
+        self.open |=
+            below(self.used.records, self.capacity.records) && below(self.used.bytes, self.capacity.bytes);
     }
 }
 

@@ -66,16 +66,22 @@ impl Hands {
 
     /// Puts a record on its dead-letter topic.
     fn bury(&mut self, job: &Job, death: &Death) -> Verdict {
-        let Some(DeadLetters::To(topic)) = self.inputs.get(job.input).map(|input| input.dead_letters.clone()) else {
+        let Some(DeadLetters::To(topic)) = self.inputs.get(job.input).map(|input| input.dead_letters.clone())
+        else {
             return Verdict::Failed(Failure::Fatal("record of a terminal topic was to be buried".into()));
         };
         let blobs = Arc::clone(&self.blobs);
-        let letter = match dead_letter::write(&job.record, death, &self.name, Timestamp::now(), blobs.as_ref()) {
-            Ok(letter) => letter,
-            Err(error) => return Verdict::Failed(Failure::Dependency(chain(&error))),
+        let letter =
+            match dead_letter::write(&job.record, death, &self.name, Timestamp::now(), blobs.as_ref()) {
+                Ok(letter) => letter,
+                Err(error) => return Verdict::Failed(Failure::Dependency(chain(&error))),
+            };
+        let output = Output {
+            topic: &topic,
+            key: letter.key,
+            headers: letter.headers.iter(),
+            payload: &letter.payload,
         };
-        let output =
-            Output { topic: &topic, key: letter.key, headers: letter.headers.iter(), payload: &letter.payload };
         match self.send(job.ticket, output) {
             Ok(()) => Verdict::Sent(crate::metrics::Finished::DeadLettered),
             // Anything but this would bury it again and again.
@@ -163,7 +169,9 @@ pub(crate) fn failure(error: StageError) -> Failure {
     match error {
         StageError::Invalid(source) => Failure::Dead(Death::invalid(&source)),
         StageError::Transient { scope: Scope::Record, source } => Failure::Record(chain(source.as_ref())),
-        StageError::Transient { scope: Scope::Dependency, source } => Failure::Dependency(chain(source.as_ref())),
+        StageError::Transient { scope: Scope::Dependency, source } => {
+            Failure::Dependency(chain(source.as_ref()))
+        }
         StageError::Fatal(source) => Failure::Fatal(source),
     }
 }
@@ -177,7 +185,9 @@ impl<W: Work> Worker<W> {
             Order::Bury(job, death) => vec![(job.ticket, self.hands.bury(&job, &death))],
         };
         if let Err(error) = self.slots.clear() {
-            verdicts.extend(verdicts.last().map(|(ticket, _)| *ticket).map(|ticket| (ticket, suspects_lost(error))));
+            verdicts.extend(
+                verdicts.last().map(|(ticket, _)| *ticket).map(|ticket| (ticket, suspects_lost(error))),
+            );
         }
         self.hands.metrics.worked(started.elapsed(), self.hands.blocked);
         Event::Worked { worker: self.index, verdicts, slowest: self.slowest }
@@ -244,7 +254,8 @@ impl<W: Work> Worker<W> {
                 answers.push(Err(Failure::Fatal(error.into())));
                 return answers;
             }
-            let answer = guarded(|| self.work.answer(std::slice::from_ref(job))).and_then(|mut one| one.pop());
+            let answer =
+                guarded(|| self.work.answer(std::slice::from_ref(job))).and_then(|mut one| one.pop());
             panicked = answer.is_none();
             answers.push(answer.unwrap_or_else(|| {
                 let detail = "it made the stage panic, alone and twice".to_owned();

@@ -30,7 +30,8 @@ fn outputs_inherit_the_envelope_and_a_drained_run_leaves_nothing_to_do() {
     assert!(matches!(running.drain(), Exit::Drained));
 
     let output = &outputs[0];
-    let (_, input) = acquired_revision(output.uid()[5..].parse::<u32>().unwrap() - 1000, 1, Priority::Routine);
+    let (_, input) =
+        acquired_revision(output.uid()[5..].parse::<u32>().unwrap() - 1000, 1, Priority::Routine);
     let envelope = output.envelope();
     assert_eq!(envelope.id, event_id(&input.run, "scripted", &[&input.id.to_string()]));
     assert_eq!((envelope.run, envelope.revision, envelope.class), (input.run, Revision(1), Class::Clinical));
@@ -81,12 +82,17 @@ fn work_cut_short_is_done_again_with_the_same_ids() {
 
     let second = world.start(Script::accept(), |_| {});
     until("every study has its output", || {
-        let uids: BTreeSet<_> = world.read_all(StudyAccepted::TOPIC.name).iter().map(super::world::Got::uid).collect();
+        let uids: BTreeSet<_> =
+            world.read_all(StudyAccepted::TOPIC.name).iter().map(super::world::Got::uid).collect();
         uids.len() == 40
     });
     assert!(matches!(second.drain(), Exit::Drained));
     let outputs = world.read_all(StudyAccepted::TOPIC.name);
-    assert!(outputs.len() > 40, "a redelivery was really felt: {before} before the abort, {} in all", outputs.len());
+    assert!(
+        outputs.len() > 40,
+        "a redelivery was really felt: {before} before the abort, {} in all",
+        outputs.len()
+    );
     let mut ids: BTreeMap<String, BTreeSet<_>> = BTreeMap::new();
     for output in &outputs {
         ids.entry(output.uid()).or_default().insert((output.envelope().id, output.payload.clone()));
@@ -125,10 +131,12 @@ fn revisions_of_a_study_are_done_one_at_a_time_and_in_order() {
 #[test]
 fn two_runs_of_a_group_share_the_partitions_and_lose_nothing() {
     let world = World::new(4);
-    let slow = || Script::new(|input, _| {
-        std::thread::sleep(Duration::from_millis(2));
-        Ok(accepted(input))
-    });
+    let slow = || {
+        Script::new(|input, _| {
+            std::thread::sleep(Duration::from_millis(2));
+            Ok(accepted(input))
+        })
+    };
     world.publish_routine(0..100);
     let first = world.start(slow(), |settings| settings.state_dir = settings.state_dir.join("a"));
     world.read(StudyAccepted::TOPIC.name, 10);
@@ -138,7 +146,8 @@ fn two_runs_of_a_group_share_the_partitions_and_lose_nothing() {
     assert!(matches!(first.drain(), Exit::Drained));
     world.publish_routine(200..250);
     until("every study has its output", || {
-        let uids: BTreeSet<_> = world.read_all(StudyAccepted::TOPIC.name).iter().map(super::world::Got::uid).collect();
+        let uids: BTreeSet<_> =
+            world.read_all(StudyAccepted::TOPIC.name).iter().map(super::world::Got::uid).collect();
         uids.len() == 250
     });
     assert!(matches!(second.drain(), Exit::Drained));

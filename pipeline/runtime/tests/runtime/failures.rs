@@ -52,7 +52,11 @@ fn an_outage_pauses_the_stage_and_makes_no_dead_letter() {
         let (down, asked) = (down.clone(), asked.clone());
         Script::new(move |input, _| {
             asked.fetch_add(1, Ordering::SeqCst);
-            if down.load(Ordering::SeqCst) { Err(StageError::dependency("database is down")) } else { Ok(accepted(input)) }
+            if down.load(Ordering::SeqCst) {
+                Err(StageError::dependency("database is down"))
+            } else {
+                Ok(accepted(input))
+            }
         })
     };
     world.publish_routine(0..100);
@@ -67,7 +71,11 @@ fn an_outage_pauses_the_stage_and_makes_no_dead_letter() {
     world.read(StudyAccepted::TOPIC.name, 100);
     assert_eq!(world.metric("prescreen_stage_paused", &[]), 0.0);
     assert!(matches!(running.drain(), Exit::Drained));
-    assert_eq!(world.read_all(StudyAccepted::TOPIC.name).len(), 100, "nothing is lost and nothing done twice");
+    assert_eq!(
+        world.read_all(StudyAccepted::TOPIC.name).len(),
+        100,
+        "nothing is lost and nothing done twice"
+    );
     assert_eq!(world.metric("prescreen_stage_dead_letters_total", &[]), 0.0);
 }
 
@@ -86,7 +94,11 @@ fn a_broker_that_goes_away_and_comes_back_loses_nothing() {
     world.broker.faults().resume();
     world.read(StudyAccepted::TOPIC.name, 50);
     assert!(matches!(running.drain(), Exit::Drained));
-    assert_eq!(world.read_all(StudyAccepted::TOPIC.name).len(), 50, "the idempotent producer sends nothing twice");
+    assert_eq!(
+        world.read_all(StudyAccepted::TOPIC.name).len(),
+        50,
+        "the idempotent producer sends nothing twice"
+    );
     assert_eq!(world.metric("prescreen_stage_dead_letters_total", &[]), 0.0);
 }
 
@@ -96,7 +108,9 @@ fn a_fatal_error_and_a_bad_configuration_end_the_run_and_say_why() {
     world.publish_routine(0..1);
     let fatal = world.start(Script::new(|_, _| Err(StageError::Fatal("weights are damaged".into()))), |_| {});
     match fatal.ended() {
-        Exit::Fatal { stage, source } => assert_eq!((stage.as_str(), source.to_string().as_str()), ("scripted", "weights are damaged")),
+        Exit::Fatal { stage, source } => {
+            assert_eq!((stage.as_str(), source.to_string().as_str()), ("scripted", "weights are damaged"));
+        }
         exit => panic!("{exit:?}"),
     }
     let unconfigured = world.start(Script { step: None, batch: None, memo: false }, |_| {});

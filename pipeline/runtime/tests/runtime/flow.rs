@@ -37,7 +37,10 @@ fn urgent_studies_overtake_a_backlog_and_stay_in_their_lane() {
     assert!(urgent.iter().all(|output| output.uid() >= uid(1000)));
     let done = order.lock().unwrap().clone();
     let last_urgent = done.iter().rposition(|done| *done >= uid(1000)).unwrap();
-    assert!(last_urgent < before + 60, "the last urgent study was number {last_urgent}, {before} were done before");
+    assert!(
+        last_urgent < before + 60,
+        "the last urgent study was number {last_urgent}, {before} were done before"
+    );
     world.read(StudyAccepted::TOPIC.name, 400);
     assert!(matches!(running.drain(), Exit::Drained));
 }
@@ -45,8 +48,9 @@ fn urgent_studies_overtake_a_backlog_and_stay_in_their_lane() {
 #[test]
 fn a_slow_stage_pauses_its_partitions_and_keeps_its_membership() {
     let mut world = World::new(1);
-    world.client.properties.insert("max.poll.interval.ms".to_owned(), "6000".to_owned());
-    world.client.properties.insert("session.timeout.ms".to_owned(), "6000".to_owned());
+    let timing =
+        [("max.poll.interval.ms", "1500"), ("session.timeout.ms", "1500"), ("heartbeat.interval.ms", "300")];
+    world.client.properties.extend(timing.map(|(name, value)| (name.to_owned(), value.to_owned())));
     world.publish_routine(0..600);
     let open = Arc::new(AtomicBool::new(false));
     let script = {
@@ -63,13 +67,17 @@ fn a_slow_stage_pauses_its_partitions_and_keeps_its_membership() {
     let in_flight = world.metric("prescreen_stage_in_flight", &[]);
     assert!((16.0..=20.0).contains(&in_flight), "{in_flight} in flight, 16 and one chunk of 4 allowed");
     // Longer than the consumer may go unpolled: were the poller waiting for work, the group would throw it out.
-    std::thread::sleep(Duration::from_secs(7));
+    std::thread::sleep(Duration::from_secs(3));
     let rebalances = world.metric("prescreen_kafka_rebalances_total", &[]);
     open.store(true, Ordering::SeqCst);
     world.read(StudyAccepted::TOPIC.name, 600);
     assert_eq!(world.metric("prescreen_kafka_rebalances_total", &[]), rebalances);
     assert!(matches!(running.drain(), Exit::Drained));
-    assert_eq!(world.read_all(StudyAccepted::TOPIC.name).len(), 600, "a pause neither loses nor repeats a record");
+    assert_eq!(
+        world.read_all(StudyAccepted::TOPIC.name).len(),
+        600,
+        "a pause neither loses nor repeats a record"
+    );
 }
 
 #[test]
@@ -142,5 +150,9 @@ fn a_batching_stage_gets_full_batches_and_does_not_wait_longer_than_it_lingers()
     let families = world.registry.gather();
     let sizes = families.iter().find(|family| family.name() == "prescreen_stage_batch_size").unwrap();
     let sizes = sizes.get_metric()[0].get_histogram();
-    assert_eq!((sizes.get_sample_sum(), sizes.get_sample_count()), (20.0, 3), "8, 8 and, after its linger, 4");
+    assert_eq!(
+        (sizes.get_sample_sum(), sizes.get_sample_count()),
+        (20.0, 3),
+        "8, 8 and, after its linger, 4"
+    );
 }

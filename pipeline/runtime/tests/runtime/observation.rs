@@ -19,7 +19,8 @@ use crate::{
 fn making_topics_again_changes_nothing() {
     let world = World::new(1);
     let cleanup = topics::Cleanup::Compact;
-    let spec = |name: &str| topics::TopicSpec { name: name.to_owned(), partitions: 3, replication: 1, cleanup };
+    let spec =
+        |name: &str| topics::TopicSpec { name: name.to_owned(), partitions: 3, replication: 1, cleanup };
     let wanted = [spec("worker.status.v1"), spec(StudyAcquired::TOPIC.name)];
     let first = topics::ensure(&world.client, &wanted).unwrap();
     assert_eq!(first, [topics::Ensured::Created, topics::Ensured::Existed]);
@@ -62,8 +63,12 @@ fn a_publisher_says_what_became_of_a_record() {
     assert_eq!((acknowledged.partition, acknowledged.offset), (0, 0));
     let headers = envelope.to_headers().into_iter().collect();
     let large = vec![0; 2_000_000];
-    let error = world.publisher.publish_record(StudyAcquired::TOPIC.name, None, &headers, &large).unwrap_err();
-    assert_eq!(error, PublishError::TooLarge { topic: StudyAcquired::TOPIC.name.to_owned(), bytes: 2_000_000 });
+    let error =
+        world.publisher.publish_record(StudyAcquired::TOPIC.name, None, &headers, &large).unwrap_err();
+    assert_eq!(
+        error,
+        PublishError::TooLarge { topic: StudyAcquired::TOPIC.name.to_owned(), bytes: 2_000_000 }
+    );
     let hasty = Publisher::connect(&world.client, Duration::from_millis(500)).unwrap();
     world.broker.faults().stop_listening();
     let error = hasty.publish(&message, &envelope, Priority::Urgent).unwrap_err();

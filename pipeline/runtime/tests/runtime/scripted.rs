@@ -9,44 +9,48 @@ use schemas::{
 };
 use serde::Deserialize;
 use stage::{
-    BackendError, BatchLimits, ConfigError, Ctx, Generation, MemoKey, ModelBackend, ModelRequest, Outcome, Services,
-    Stage, StageError,
+    BackendError, BatchLimits, ConfigError, Ctx, Generation, MemoKey, ModelBackend, ModelRequest, Outcome,
+    Services, Stage, StageError,
 };
 
-pub type Step = dyn Fn(&StudyAcquired, &mut Ctx<'_>) -> Result<Outcome<StudyAccepted>, StageError> + Send + Sync;
+pub(crate) type Step =
+    dyn Fn(&StudyAcquired, &mut Ctx<'_>) -> Result<Outcome<StudyAccepted>, StageError> + Send + Sync;
 
 #[derive(Clone, Deserialize)]
-pub struct Script {
+pub(crate) struct Script {
     #[serde(skip)]
-    pub step: Option<Arc<Step>>,
+    pub(crate) step: Option<Arc<Step>>,
     #[serde(skip)]
-    pub batch: Option<BatchLimits>,
-    pub memo: bool,
+    pub(crate) batch: Option<BatchLimits>,
+    pub(crate) memo: bool,
 }
 
 impl Script {
-    pub fn new(
-        step: impl Fn(&StudyAcquired, &mut Ctx<'_>) -> Result<Outcome<StudyAccepted>, StageError> + Send + Sync + 'static,
+    pub(crate) fn new(
+        step: impl Fn(&StudyAcquired, &mut Ctx<'_>) -> Result<Outcome<StudyAccepted>, StageError>
+        + Send
+        + Sync
+        + 'static,
     ) -> Self {
         Self { step: Some(Arc::new(step)), batch: None, memo: false }
     }
 
     /// Accepts everything.
-    pub fn accept() -> Self {
+    pub(crate) fn accept() -> Self {
         Self::new(|input, _| Ok(accepted(input)))
     }
 
-    pub fn batch(mut self, items: usize, linger: Duration) -> Self {
+    pub(crate) fn batch(mut self, items: usize, linger: Duration) -> Self {
         self.batch = Some(BatchLimits { items, cost: u32::MAX, linger });
         self
     }
 
-    pub fn config(self) -> MakeConfig<Self> {
+    pub(crate) fn config(self) -> MakeConfig<Self> {
         Arc::new(move || self.clone())
     }
 }
 
-pub struct Scripted(Script);
+pub(crate) struct Scripted(Script);
 
 impl Stage for Scripted {
     const NAME: &'static str = "scripted";
@@ -62,7 +66,11 @@ impl Stage for Scripted {
         }
     }
 
-    fn process(&mut self, input: &StudyAcquired, ctx: &mut Ctx<'_>) -> Result<Outcome<StudyAccepted>, StageError> {
+    fn process(
+        &mut self,
+        input: &StudyAcquired,
+        ctx: &mut Ctx<'_>,
+    ) -> Result<Outcome<StudyAccepted>, StageError> {
         let step = self.0.step.clone().ok_or_else(|| StageError::invalid("no step"))?;
         step(input, ctx)
     }
@@ -76,18 +84,22 @@ impl Stage for Scripted {
     }
 }
 
-pub fn accepted(input: &StudyAcquired) -> Outcome<StudyAccepted> {
-    Outcome::Emit(StudyAccepted { study: input.study().clone(), verdict: Verdict::Accept, instances: Vec::new() })
+pub(crate) fn accepted(input: &StudyAcquired) -> Outcome<StudyAccepted> {
+    Outcome::Emit(StudyAccepted {
+        study: input.study().clone(),
+        verdict: Verdict::Accept,
+        instances: Vec::new(),
+    })
 }
 
-pub fn rejected() -> Outcome<StudyAccepted> {
+pub(crate) fn rejected() -> Outcome<StudyAccepted> {
     let advice = Bilingual::new("acquire again", "请重新采集");
     let reason = RejectionReason { code: ReasonCode::known("BLUR"), instance_uid: None, advice };
     Outcome::Reject(Rejection { reasons: vec![reason], instances: Vec::new() })
 }
 
 /// The services of a stage that asks no model.
-pub fn services() -> Services {
+pub(crate) fn services() -> Services {
     let identity = ModelIdentity {
         name: "none".to_owned(),
         digest: Digest::of(b""),

@@ -80,7 +80,10 @@ fn a_sink_reads_all_its_topics_and_is_opened_until_it_works() {
     until("all rows are there", || store.rows.lock().unwrap().len() == 32);
     assert_eq!(store.opened.load(Ordering::SeqCst), 2);
     assert!(matches!(store.running.drain(), Exit::Drained));
-    assert_eq!(world.metric("prescreen_stage_processed_total", &[("stage", "store"), ("outcome", "written")]), 32.0);
+    assert_eq!(
+        world.metric("prescreen_stage_processed_total", &[("stage", "store"), ("outcome", "written")]),
+        32.0
+    );
 }
 
 #[test]
@@ -89,7 +92,9 @@ fn what_a_sink_cannot_write_is_a_dead_letter_once_and_never_twice() {
     world.publish_routine(0..3);
     let store = store(&world, |record| match record.key.as_deref() {
         Some(key) if key == uid(1).as_bytes() => Err(StageError::invalid("row cannot be written")),
-        Some(key) if key == uid(2).as_bytes() && &*record.topic == StudyAcquired::TOPIC.name => panic!("a bug"),
+        Some(key) if key == uid(2).as_bytes() && &*record.topic == StudyAcquired::TOPIC.name => {
+            panic!("a bug")
+        }
         _ => Ok(()),
     });
     let letters = world.read(&StudyAcquired::TOPIC.dead_letters(), 2);
@@ -98,7 +103,9 @@ fn what_a_sink_cannot_write_is_a_dead_letter_once_and_never_twice() {
     assert_eq!(causes, [Cause::Invalid.as_str(), Cause::Panic.as_str()]);
     // It reads its own dead letters: that of study 1 cannot be written there either, and is discarded.
     let discarded = [("stage", "store"), ("outcome", "discarded")];
-    until("the dead letter is discarded", || world.metric("prescreen_stage_processed_total", &discarded) == 1.0);
+    until("the dead letter is discarded", || {
+        world.metric("prescreen_stage_processed_total", &discarded) == 1.0
+    });
     until("the other one is written", || store.rows.lock().unwrap().len() == 2);
     assert!(matches!(store.running.drain(), Exit::Drained));
     assert_eq!(world.read_all(&StudyAcquired::TOPIC.dead_letters()).len(), 2);

@@ -16,21 +16,22 @@ use rdkafka::{
     message::Headers as _,
 };
 use runtime::{
-    Client, Exit, Headers, LogKey, Metrics, Publisher, Run, RunSettings, Shutdown, Solitude, StageRun, run_stage, topics,
+    Client, Exit, Headers, LogKey, Metrics, Publisher, Run, RunSettings, Shutdown, Solitude, StageRun,
+    run_stage, topics,
 };
 use schemas::{
-    Completion, CompletionRule, DeadLetter, Domain, Envelope, Message, Priority, Protocol, ReceivedFrom, Revision, RunId,
-    StudyAccepted, StudyAcquired, StudyHead, StudyRejected, StudyUid, event_id,
+    Completion, CompletionRule, DeadLetter, Domain, Envelope, Message, Priority, Protocol, ReceivedFrom,
+    Revision, RunId, StudyAccepted, StudyAcquired, StudyHead, StudyRejected, StudyUid, event_id,
 };
 use stage::testing::{MemoryBlobs, MemoryFrames};
 use tempfile::TempDir;
 
 use crate::scripted::{Script, Scripted, services};
 
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits until `what` holds.
-pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < deadline, "never happened: {what}");
@@ -40,71 +41,74 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// A record as the test reads it.
 #[derive(Debug, Clone)]
-pub struct Got {
-    pub key: Vec<u8>,
-    pub headers: Headers,
-    pub payload: Vec<u8>,
+pub(crate) struct Got {
+    pub(crate) key: Vec<u8>,
+    pub(crate) headers: Headers,
+    pub(crate) payload: Vec<u8>,
 }
 
 impl Got {
-    pub fn uid(&self) -> String {
+    pub(crate) fn uid(&self) -> String {
         String::from_utf8(self.key.clone()).unwrap()
     }
 
-    pub fn envelope(&self) -> Envelope {
+    pub(crate) fn envelope(&self) -> Envelope {
         Envelope::from_headers(self.headers.iter()).unwrap()
     }
 
-    pub fn dead_letter(&self) -> DeadLetter {
+    pub(crate) fn dead_letter(&self) -> DeadLetter {
         DeadLetter::from_headers(self.headers.iter()).unwrap()
     }
 }
 
-pub struct World {
-    pub broker: Broker,
-    pub client: Client,
-    pub publisher: Publisher,
-    pub blobs: Arc<MemoryBlobs>,
-    pub registry: Registry,
-    pub metrics: Metrics,
-    pub solitude: Solitude,
+pub(crate) struct World {
+    pub(crate) broker: Broker,
+    pub(crate) client: Client,
+    pub(crate) publisher: Publisher,
+    pub(crate) blobs: Arc<MemoryBlobs>,
+    pub(crate) registry: Registry,
+    pub(crate) metrics: Metrics,
+    pub(crate) solitude: Solitude,
     dir: TempDir,
 }
 
 /// A stage at work on a thread of its own.
-pub struct Running {
-    pub shutdown: Shutdown,
+pub(crate) struct Running {
+    pub(crate) shutdown: Shutdown,
     thread: JoinHandle<Exit>,
 }
 
 impl Running {
-    pub fn of(shutdown: Shutdown, run: impl FnOnce() -> Exit + Send + 'static) -> Self {
+    pub(crate) fn of(shutdown: Shutdown, run: impl FnOnce() -> Exit + Send + 'static) -> Self {
         Self { shutdown, thread: thread::spawn(run) }
     }
 
     /// Waits for the end, whoever asked for it.
-    pub fn ended(self) -> Exit {
+    pub(crate) fn ended(self) -> Exit {
         until("the run ends", || self.thread.is_finished());
         self.thread.join().unwrap()
     }
 
-    pub fn drain(self) -> Exit {
+    pub(crate) fn drain(self) -> Exit {
         self.shutdown.drain();
         self.ended()
     }
 
-    pub fn abort(self) -> Exit {
+    pub(crate) fn abort(self) -> Exit {
         self.shutdown.abort();
         self.ended()
     }
 }
 
 impl World {
-    pub fn new(partitions: u32) -> Self {
+    pub(crate) fn new(partitions: u32) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let broker = Broker::start(Config::new(dir.path().join("broker"))).unwrap();
+        let mut config = Config::new(dir.path().join("broker"));
+        config.session_timeouts = Duration::from_secs(1)..=Duration::from_mins(30);
+        let broker = Broker::start(config).unwrap();
         let client = Client::new(broker.bootstrap());
-        let names = [topics::of::<StudyAcquired>(), topics::of::<StudyAccepted>(), topics::of::<StudyRejected>()];
+        let names =
+            [topics::of::<StudyAcquired>(), topics::of::<StudyAccepted>(), topics::of::<StudyRejected>()];
         let specs: Vec<_> = names
             .into_iter()
             .flatten()
@@ -123,21 +127,21 @@ impl World {
         Self { broker, client, publisher, blobs, registry, metrics, solitude: Solitude::default(), dir }
     }
 
-    pub fn state_dir(&self) -> PathBuf {
+    pub(crate) fn state_dir(&self) -> PathBuf {
         self.dir.path().join("state")
     }
 
-    pub fn publish(&self, n: u32, lane: Priority) -> StudyAcquired {
+    pub(crate) fn publish(&self, n: u32, lane: Priority) -> StudyAcquired {
         let (message, envelope) = acquired(n, lane);
         self.publisher.publish(&message, &envelope, lane).unwrap();
         message
     }
 
-    pub fn publish_routine(&self, numbers: std::ops::Range<u32>) {
+    pub(crate) fn publish_routine(&self, numbers: std::ops::Range<u32>) {
         numbers.for_each(|n| drop(self.publish(n, Priority::Routine)));
     }
 
-    pub fn run(&self, shutdown: &Shutdown, tune: impl FnOnce(&mut RunSettings)) -> Run {
+    pub(crate) fn run(&self, shutdown: &Shutdown, tune: impl FnOnce(&mut RunSettings)) -> Run {
         let mut settings = RunSettings::new(self.state_dir());
         settings.retry.first = Duration::from_millis(10);
         tune(&mut settings);
@@ -153,7 +157,7 @@ impl World {
         }
     }
 
-    pub fn start(&self, script: Script, tune: impl FnOnce(&mut RunSettings)) -> Running {
+    pub(crate) fn start(&self, script: Script, tune: impl FnOnce(&mut RunSettings)) -> Running {
         let shutdown = Shutdown::new();
         let stage = StageRun::<Scripted> {
             run: self.run(&shutdown, tune),
@@ -165,19 +169,19 @@ impl World {
     }
 
     /// Reads `topic` from its start until `n` records are there.
-    pub fn read(&self, topic: &str, n: usize) -> Vec<Got> {
+    pub(crate) fn read(&self, topic: &str, n: usize) -> Vec<Got> {
         let records = read(&self.client, topic, Some(n));
         assert!(records.len() >= n, "{topic} has {} records instead of {n}", records.len());
         records
     }
 
     /// Everything on `topic` now.
-    pub fn read_all(&self, topic: &str) -> Vec<Got> {
+    pub(crate) fn read_all(&self, topic: &str) -> Vec<Got> {
         read(&self.client, topic, None)
     }
 
     /// The value of a counter or gauge, summed over the label values not named.
-    pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+    pub(crate) fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let families = self.registry.gather();
         let family = families.iter().find(|family| family.name() == name);
         let metrics = family.map(|family| family.get_metric().to_vec()).unwrap_or_default();
@@ -193,7 +197,7 @@ impl World {
     }
 }
 
-pub fn read(client: &Client, topic: &str, n: Option<usize>) -> Vec<Got> {
+pub(crate) fn read(client: &Client, topic: &str, n: Option<usize>) -> Vec<Got> {
     let reader: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", &client.bootstrap)
         .set("group.id", "test-reader")
@@ -228,16 +232,16 @@ pub fn read(client: &Client, topic: &str, n: Option<usize>) -> Vec<Got> {
     records
 }
 
-pub fn uid(n: u32) -> String {
+pub(crate) fn uid(n: u32) -> String {
     format!("2.25.{}", 1000 + n)
 }
 
 /// The `n`-th study: revision 1, no instances.
-pub fn acquired(n: u32, lane: Priority) -> (StudyAcquired, Envelope) {
+pub(crate) fn acquired(n: u32, lane: Priority) -> (StudyAcquired, Envelope) {
     acquired_revision(n, 1, lane)
 }
 
-pub fn acquired_revision(n: u32, revision: u32, lane: Priority) -> (StudyAcquired, Envelope) {
+pub(crate) fn acquired_revision(n: u32, revision: u32, lane: Priority) -> (StudyAcquired, Envelope) {
     let message = StudyAcquired {
         study: StudyHead {
             study_uid: StudyUid::new(&uid(n)).unwrap(),
@@ -257,7 +261,7 @@ pub fn acquired_revision(n: u32, revision: u32, lane: Priority) -> (StudyAcquire
 }
 
 /// A gated instance, to make an output long.
-pub fn gated(input: &StudyAcquired) -> schemas::GatedInstance {
+pub(crate) fn gated(input: &StudyAcquired) -> schemas::GatedInstance {
     schemas::GatedInstance {
         series_uid: schemas::SeriesUid::new(input.study().study_uid.as_str()).unwrap(),
         instance_uid: schemas::InstanceUid::new(input.study().study_uid.as_str()).unwrap(),
