@@ -15,17 +15,23 @@ const ACKNOWLEDGE: std::time::Duration = std::time::Duration::from_secs(10);
 pub(crate) struct LiveAnnounce {
     client: Client,
     publisher: Option<Publisher>,
+    /// The last event the broker has acknowledged. The identity comes after it, and while the database is down that step
+    /// is tried again and again: the event need not be sent each time.
+    acknowledged: Option<EventId>,
     database: Database,
 }
 
 impl LiveAnnounce {
     pub(crate) fn new(client: Client, database: Database) -> Self {
-        Self { client, publisher: None, database }
+        Self { client, publisher: None, acknowledged: None, database }
     }
 }
 
 impl Announce for LiveAnnounce {
     fn acquired(&mut self, message: &StudyAcquired, id: EventId) -> Result<(), AnnounceError> {
+        if self.acknowledged == Some(id) {
+            return Ok(());
+        }
         let publisher = match self.publisher.take() {
             Some(publisher) => publisher,
             None => Publisher::connect(&self.client, ACKNOWLEDGE)
@@ -35,6 +41,7 @@ impl Announce for LiveAnnounce {
         match publisher.publish(message, &envelope, message.study().priority) {
             Ok(_) => {
                 self.publisher = Some(publisher);
+                self.acknowledged = Some(id);
                 Ok(())
             }
             Err(error @ PublishError::TooLarge { .. }) => {

@@ -11,6 +11,9 @@ use crate::{
     data_dir::{DataDirError, read_entry},
 };
 
+/// Bytes of an answer at most: what became of each of some hundred thousand files in a zip.
+const LONGEST_ANSWER: u64 = 64 << 20;
+
 /// Why the running system gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
@@ -144,6 +147,6 @@ impl ApiClient {
                 message: message.trim().to_owned(),
             });
         }
-        answer.body_mut().read_json().map_err(unreachable)
+        answer.body_mut().with_config().limit(LONGEST_ANSWER).read_json().map_err(unreachable)
     }
 }

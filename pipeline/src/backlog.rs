@@ -53,8 +53,10 @@ impl Backlog {
                         *picture.lock().unwrap_or_else(PoisonError::into_inner) = rows;
                     }
                     Err(error) => {
-                        tracing::warn!(%error, "backlog cannot be read; the last picture stays");
+                        tracing::warn!(%error, "backlog cannot be read");
                         reader = None;
+                        // An old picture would pass for the present one.
+                        picture.lock().unwrap_or_else(PoisonError::into_inner).clear();
                     }
                 }
             }

@@ -7,6 +7,8 @@ use std::{
     io::Write as _,
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use fs4::fs_std::FileExt as _;
@@ -72,9 +74,16 @@ fn io(path: &Path) -> impl FnOnce(std::io::Error) -> DataDirError + '_ {
     move |source| DataDirError::Io { path: path.to_owned(), source }
 }
 
+/// A killed owner holds its lock until the kernel has taken its memory back.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 impl DataDir {
-    /// Creates the directory (0700) if needed and takes it.
+    /// Creates the directory (0700) if needed and takes it, waiting a moment for an owner that is just dying.
     pub(crate) fn take(path: &Path) -> Result<Self, DataDirError> {
+        Self::take_within(path, PATIENCE)
+    }
+
+    fn take_within(path: &Path, patience: Duration) -> Result<Self, DataDirError> {
         fs::create_dir_all(path).map_err(io(path))?;
         let path = path.canonicalize().map_err(io(path))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).map_err(io(&path))?;
@@ -86,7 +95,12 @@ impl DataDir {
             .mode(0o600)
             .open(&lock_path)
             .map_err(io(&lock_path))?;
-        if !lock.try_lock_exclusive().map_err(io(&lock_path))? {
+        let deadline = Instant::now() + patience;
+        while !lock.try_lock_exclusive().map_err(io(&lock_path))? {
+            if Instant::now() < deadline {
+                thread::sleep(Duration::from_millis(20));
+                continue;
+            }
             let owner = read_entry(&path).ok().map(|entry| format!(" (pid {}, {})", entry.pid, entry.url));
             return Err(DataDirError::InUse { path, owner: owner.unwrap_or_default() });
         }
@@ -103,6 +117,20 @@ impl DataDir {
     /// The directory.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The name of this installation among its like: made once, the same after every restart.
+    pub(crate) fn instance(&self) -> Result<String, DataDirError> {
+        let path = self.path.join("instance");
+        match fs::read_to_string(&path) {
+            Ok(name) if !name.is_empty() => return Ok(name),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(&path)(error)),
+            Ok(_) | Err(_) => {}
+        }
+        let name = uuid::Uuid::new_v4().to_string();
+        let temporary = self.path.join("instance.new");
+        fs::write(&temporary, &name).and_then(|()| fs::rename(&temporary, &path)).map_err(io(&path))?;
+        Ok(name)
     }
 
     /// Tells clients where the API is.
@@ -138,9 +166,18 @@ mod tests {
     fn one_process_owns_a_data_directory() {
         let folder = tempfile::tempdir().expect("a folder");
         let first = DataDir::take(folder.path()).expect("free");
-        assert!(matches!(DataDir::take(folder.path()), Err(DataDirError::InUse { .. })));
+        assert!(matches!(DataDir::take_within(folder.path(), Duration::ZERO), Err(DataDirError::InUse { .. })));
         drop(first);
         DataDir::take(folder.path()).expect("free again");
+    }
+
+    #[test]
+    fn an_installation_keeps_its_name() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let owner = DataDir::take(folder.path()).expect("free");
+        let name = owner.instance().expect("a name");
+        drop(owner);
+        assert_eq!(DataDir::take(folder.path()).expect("free").instance().expect("a name"), name);
     }
 
     #[test]

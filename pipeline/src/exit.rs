@@ -41,6 +41,11 @@ impl Failure {
         Self { exit: Exit::Usage, error: error.into() }
     }
 
+    /// Whether the reader of our output has gone away.
+    pub(crate) fn is_broken_pipe(&self) -> bool {
+        self.error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    }
+
     /// The error and its causes, one line each.
     pub(crate) fn chain(&self) -> String {
         let mut text = self.error.to_string();

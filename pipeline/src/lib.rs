@@ -19,6 +19,7 @@ mod signals;
 mod site;
 mod store;
 mod system;
+mod truth;
 mod untrained;
 
 use std::{ffi::OsString, io::Write as _, process::ExitCode};
@@ -53,6 +54,8 @@ pub fn main(
         .collect();
     match run(&cli, environment) {
         Ok(exit) => exit.into(),
+        // Whoever read our output has seen enough: `prescreen status | head`.
+        Err(failure) if failure.is_broken_pipe() => ExitCode::SUCCESS,
         Err(failure) => {
             let _ = writeln!(std::io::stderr(), "error: {}", failure.chain());
             failure.exit.into()

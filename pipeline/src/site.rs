@@ -1,6 +1,6 @@
 //! The running system as the console sees it.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{error::Error as _, path::Path, sync::Arc, time::Duration};
 
 use console::site::{Received, Site, SiteError, Status, StudyFilter, StudyRow, StudyTimeline, UploadOptions};
 use intake::{FileOptions, Intake, Novelty, Refusal};
@@ -30,11 +30,10 @@ fn database(error: DatabaseError) -> SiteError {
     SiteError::Unavailable { part: "database" }
 }
 
-fn refused(refusal: &Refusal) -> SiteError {
-    match refusal {
-        Refusal::Stopped => SiteError::Unavailable { part: "intake" },
-        other => SiteError::Refused(other.to_string()),
-    }
+/// A refusal with its cause and code, for the person who sent the file. None of them repeats a header's value.
+fn reason(refusal: &Refusal) -> String {
+    let cause = refusal.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+    format!("{refusal}{cause} ({})", refusal.code())
 }
 
 /// The Prometheus page of `registry`.
@@ -103,13 +102,17 @@ impl Site for LiveSite {
                         Novelty::Duplicate => Received::Duplicate { study_uid, instance_uid },
                     }
                 }
-                Err(refusal) => Received::Refused { reason: refusal.to_string() },
+                Err(refusal) => Received::Refused { reason: reason(&refusal) },
             });
         });
         Ok(answers)
     }
 
     fn close(&self, study: &StudyUid) -> Result<Option<Revision>, SiteError> {
-        self.intake()?.close_study(study).map_err(|refusal| refused(&refusal))
+        // A closing fails for the spool's own reasons only.
+        self.intake()?.close_study(study).map_err(|refusal| {
+            tracing::warn!(code = refusal.code(), "study could not be closed");
+            SiteError::Unavailable { part: "intake" }
+        })
     }
 }

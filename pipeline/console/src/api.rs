@@ -85,7 +85,7 @@ struct Upload(std::path::PathBuf);
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        // Intake may have moved it; then there is nothing to remove.
+        // Nothing more can be done about it here; the next start empties the folder.
         let _ = std::fs::remove_file(&self.0);
     }
 }

@@ -128,7 +128,7 @@ impl<'a> Backlog<'a> {
 
 fn backlog(rows: &[StageStatus]) -> Markup {
     html! {
-        @if rows.is_empty() { p.note { "Not measured yet. 尚未测量。" } }
+        @if rows.is_empty() { p.note { "Not measured: the broker has not answered. 尚未测量。" } }
         div.scroll { table {
             thead { tr {
                 th { "Stage" } th.number { "Waiting" } th.number { "of these urgent" } th.number { "Oldest" }
@@ -244,7 +244,7 @@ fn history(timeline: &StudyTimeline) -> Markup {
         div.scroll { table {
             thead { tr { th { "When (UTC)" } th.number { "Rev." } th { "Step" } th { "Topic" } th { "What" } th.number { "Seen" } } }
             tbody { @for event in &timeline.events { tr {
-                td { (event.at.strftime("%H:%M:%S%.3f")) } td.number { (event.revision) }
+                td { (event.at.strftime("%Y-%m-%d %H:%M:%S%.3f")) } td.number { (event.revision) }
                 td { (event.source.trim_start_matches("/prescreen/")) } td.mono { (event.topic) }
                 td { (event.summary) } td.number { (event.deliveries) "×" }
             } } }
@@ -254,7 +254,7 @@ fn history(timeline: &StudyTimeline) -> Markup {
             div.scroll { table {
                 thead { tr { th { "When (UTC)" } th { "Stage" } th { "Where" } th { "Cause" } th { "Detail" } th.number { "Tries" } } }
                 tbody { @for letter in &timeline.dead_letters { tr {
-                    td { (letter.at.strftime("%H:%M:%S%.3f")) } td { (letter.stage) }
+                    td { (letter.at.strftime("%Y-%m-%d %H:%M:%S%.3f")) } td { (letter.stage) }
                     td.mono { (letter.topic) "[" (letter.partition) "]@" (letter.offset) }
                     td { (letter.cause) } td { (letter.detail) } td.number { (letter.attempts) }
                 } } }

@@ -161,7 +161,9 @@ async fn require_token<S: Site>(State(shared): State<Shared<S>>, request: Reques
 /// of somebody else rebinding its name to our loopback address.
 async fn harden(request: Request, next: Next) -> Response {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let port = host.rsplit_once(':').map_or("", |(_, port)| port);
+    let is_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let name = if is_port { host.strip_suffix(port).unwrap_or(host).trim_end_matches(':') } else { host };
     if !matches!(name, "localhost" | "127.0.0.1" | "[::1]" | "") {
         return Refusal(StatusCode::FORBIDDEN, "this console answers on loopback names only".to_owned()).into_response();
     }

@@ -40,7 +40,7 @@ pub struct StageStatus {
     pub drain_eta_s: Option<f64>,
     /// Records being worked on in this process.
     pub in_flight: i64,
-    /// Share of the last minute spent working, 0 to 1.
+    /// Share of the last few seconds spent working, 0 to 1.
     pub busy_ratio: f64,
     /// Errors since the start of this process.
     pub errors: u64,
@@ -218,7 +218,7 @@ pub trait Site: Send + Sync + 'static {
     /// The Prometheus page.
     fn metrics(&self) -> String;
 
-    /// Takes one file that lies on local disk, or every entry of a zip; the file may be moved.
+    /// Takes one file that lies on local disk, or every entry of a zip, by copying.
     fn receive(&self, file: &std::path::Path, options: &UploadOptions) -> Result<Vec<Received>, SiteError>;
 
     /// Closes a study now (rule `forced`) and says which revision that made; nothing if nothing was open.

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use crate::{
-    config::Config,
+    config::{Config, DatabaseKind},
     data_dir::DataDir,
     exit::{Exit, Failure},
     store,
@@ -11,7 +11,7 @@ use crate::{
 };
 
 pub(crate) fn run(live: bool, config: &Config) -> Result<Exit, Failure> {
-    check_stages(&config.stages)?;
+    check_stages(config)?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "configuration: valid")?;
     if !live {
@@ -37,11 +37,14 @@ pub(crate) fn run(live: bool, config: &Config) -> Result<Exit, Failure> {
     )?;
     line(
         "database",
-        store::pending(&parts.database).map_err(Failure::from).map(|pending| {
-            if pending.is_empty() {
-                "answers, tables are up to date".to_owned()
-            } else {
-                format!("answers, lacks {}", pending.join(", "))
+        store::pending(&parts.database).map_err(Failure::from).and_then(|pending| {
+            let lacks = pending.join(", ");
+            match config.database.kind {
+                _ if pending.is_empty() => Ok("answers, tables are up to date".to_owned()),
+                DatabaseKind::Embedded => Ok(format!("answers, {lacks} will be applied at the start")),
+                DatabaseKind::Postgres => {
+                    Err(Failure::from(format!("lacks {lacks}; run `prescreen migrate`")))
+                }
             }
         }),
     )?;

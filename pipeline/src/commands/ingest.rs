@@ -92,6 +92,13 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
 fn report_file(file: &Path, answer: &Received, options: &Options) -> Result<(), Failure> {
     let mut err = std::io::stderr().lock();
     match answer {
+        // A script that reads lines must see what never became a study.
+        Received::Refused { reason } if options.json => {
+            let line = json!({
+                "study_uid": null, "state": "refused", "reason": reason, "seconds": 0.0, "file": file.display().to_string(),
+            });
+            writeln!(std::io::stdout().lock(), "{line}")?;
+        }
         Received::Refused { reason } => writeln!(err, "{}: refused: {reason}", file.display())?,
         Received::Duplicate { .. } if !options.json => writeln!(err, "{}: known already", file.display())?,
         Received::Duplicate { .. } | Received::Stored { .. } => {}
@@ -110,7 +117,12 @@ fn wait(
     loop {
         let mut still_open = BTreeMap::new();
         for (study, revision) in open {
-            let ended = client.study(&study)?.and_then(|timeline| {
+            let timeline = match client.study(&study) {
+                // The database may be away for a while; the studies are safe, and there is time until `timeout`.
+                Err(ApiError::Refused { status: 503, .. }) => None,
+                answer => answer?,
+            };
+            let ended = timeline.and_then(|timeline| {
                 let rows = timeline.revisions.into_iter();
                 let mut wanted =
                     rows.filter(|row| revision.is_none_or(|revision| row.revision == revision.0 as i32));

@@ -9,7 +9,7 @@ use crate::{
 };
 
 pub(crate) fn run(arguments: &Run, config: &Config) -> Result<Exit, Failure> {
-    log::start(&config.log)?;
+    log::start(&config.log).map_err(Failure::usage)?;
     let interrupts = signals::interrupts()?;
     tracing::info!(config = config.redacted(), "effective configuration");
     let roles = Roles::only(&arguments.only).map_err(Failure::usage)?;

@@ -35,7 +35,7 @@ pub(crate) fn run(uid: &str, options: &Options, data_dir: &Path) -> Result<Exit,
     }
     for event in &timeline.events {
         let step = event.source.trim_start_matches("/prescreen/");
-        let at = event.at.strftime("%H:%M:%S%.3f");
+        let at = event.at.strftime("%Y-%m-%d %H:%M:%S%.3f");
         writeln!(
             out,
             "  {at}  r{}  {step:<14} {:<24} {}  ({}x)",

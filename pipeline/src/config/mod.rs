@@ -5,7 +5,7 @@
 mod layers;
 mod values;
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 use toml::Table;
@@ -47,6 +47,8 @@ pub(crate) struct Broker {
     pub(crate) kind: BrokerKind,
     pub(crate) bootstrap: String,
     pub(crate) properties: BTreeMap<String, String>,
+    /// Properties whose values are secrets, such as `sasl.password`.
+    pub(crate) secrets: BTreeMap<String, Secret>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -217,6 +219,9 @@ impl Config {
         if self.broker.kind == BrokerKind::Kafka && self.broker.bootstrap.is_empty() {
             return wrong("broker.bootstrap", "is empty; name at least one broker as host:port");
         }
+        if let Some(name) = self.broker.properties.keys().find(|name| is_secret(name)) {
+            return wrong("broker.properties", &format!("holds {name} in clear; give it in broker.secrets"));
+        }
         if self.blobs.kind == BlobsKind::S3 && self.blobs.s3.bucket.is_empty() {
             return wrong("blobs.s3.bucket", "is empty; name the bucket");
         }
@@ -235,8 +240,30 @@ impl Config {
                 "is not a loopback address; the console has no accounts yet, put a proxy with authentication before it",
             );
         }
-        if self.decode.workers == 0 {
-            return wrong("decode.workers", "is 0; nothing could be decoded");
+        for (key, number) in [
+            ("decode.workers", self.decode.workers),
+            ("runtime.in_flight", self.runtime.in_flight),
+            ("runtime.record_attempts", self.runtime.record_attempts as usize),
+            ("model.queue", self.model.queue),
+            ("intake.associations", self.intake.associations),
+        ] {
+            if number == 0 {
+                return wrong(key, "is 0; nothing would ever be done");
+            }
+        }
+        let day = Duration::from_hours(24);
+        for (key, Span(span)) in [
+            // PostgreSQL takes 0 for "no limit".
+            ("database.statement_timeout", self.database.statement_timeout),
+            ("runtime.backoff_first", self.runtime.backoff_first),
+            ("runtime.backoff_most", self.runtime.backoff_most),
+        ] {
+            if !(Duration::from_millis(1)..=day).contains(&span) {
+                return wrong(key, "is not between 1ms and 1day");
+            }
+        }
+        if self.truth.deadline.0 > 365 * day {
+            return wrong("truth.deadline", "is longer than 365days");
         }
         Ok(())
     }
@@ -246,10 +273,15 @@ impl Config {
         self.broker.kind == BrokerKind::Embedded || self.database.kind == DatabaseKind::Embedded
     }
 
-    /// The effective configuration for the log. Secrets are references only, so nothing needs hiding.
+    /// The effective configuration for the log. Secrets are references only ([`Config::check`]), so nothing needs hiding.
     pub(crate) fn redacted(&self) -> String {
         format!("{self:?}")
     }
+}
+
+/// Properties of librdkafka that hold a password or a key.
+fn is_secret(property: &str) -> bool {
+    ["password", "secret", "key.pem", "oauthbearer.config"].iter().any(|part| property.contains(part))
 }
 
 #[cfg(test)]
@@ -275,14 +307,18 @@ mod tests {
 
     #[test]
     fn a_literal_secret_is_refused() {
-        assert!(load(&["database.url=postgres://user:secret@host/db"]).is_err());
+        for literal in ["database.url=postgres://user:hunter2@host/db", "broker.properties={ \"sasl.password\" = \"hunter2\" }"] {
+            let error = load(&[literal]).expect_err("a literal");
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
         assert!(load(&["database.url={ env = \"DATABASE_URL\" }"]).is_ok());
     }
 
     #[test]
     fn contradictions_are_found_before_anything_starts() {
         for wrong in
-            ["broker.kind=\"kafka\"", "console.listen=0.0.0.0:80", "decode.workers=0", "topics.partitions=0"]
+            ["broker.kind=\"kafka\"", "console.listen=0.0.0.0:80", "decode.workers=0", "topics.partitions=0", "runtime.in_flight=0",
+            "database.statement_timeout=\"0s\"", "truth.deadline=\"1000years\""]
         {
             assert!(matches!(load(&[wrong]), Err(ConfigError::Contradiction { .. })), "{wrong}");
         }

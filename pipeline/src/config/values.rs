@@ -54,12 +54,27 @@ impl TryFrom<String> for Size {
 
 /// A secret by reference. A literal secret in a configuration file is an error.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[serde(try_from = "toml::Value")]
 pub(crate) enum Secret {
     /// The file's content, trailing line end removed.
     File(PathBuf),
     /// An environment variable's content.
     Env(String),
+}
+
+impl TryFrom<toml::Value> for Secret {
+    type Error = &'static str;
+    /// By hand, because a derived error repeats what it found, and that may be the secret itself.
+    fn try_from(value: toml::Value) -> Result<Self, Self::Error> {
+        let wrong = "a secret is given by reference, as { file = \"path\" } or { env = \"NAME\" }";
+        let toml::Value::Table(table) = value else { return Err(wrong) };
+        let mut keys = table.into_iter();
+        match (keys.next(), keys.next()) {
+            (Some((key, toml::Value::String(path))), None) if key == "file" => Ok(Self::File(path.into())),
+            (Some((key, toml::Value::String(name))), None) if key == "env" => Ok(Self::Env(name)),
+            _ => Err(wrong),
+        }
+    }
 }
 
 impl fmt::Debug for Secret {

@@ -7,12 +7,16 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
-use postgres::{Client, NoTls, Transaction};
+use postgres::{Client, Config, NoTls, Transaction};
 
 /// Writes that may wait. Small: the sink waits for each anyway, and backpressure belongs into Kafka.
 const WRITE_QUEUE: usize = 4;
 /// Reads that may wait before a caller is told that the database is busy.
 const READ_QUEUE: usize = 64;
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long the other end may be silent on the network before the connection counts as lost.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// Why a job brought no result.
 #[derive(Debug, thiserror::Error)]
@@ -20,13 +24,14 @@ pub(crate) enum DatabaseError {
     /// No connection, or it broke. The job may have been done: jobs are written so that doing them again is harmless.
     #[error("database is not reachable")]
     Unavailable(#[source] Box<postgres::Error>),
-    /// PostgreSQL refused a statement.
-    #[error("database refused a statement (SQLSTATE {code})")]
+    /// PostgreSQL refused a statement. Its own text may quote a row (`DETAIL: Failing row contains …`) and is dropped here,
+    /// because whoever logs an error logs its sources too.
+    #[error("database refused a statement (SQLSTATE {code}, {object})")]
     Refused {
-        /// SQLSTATE; classes 22 and 23 blame the data.
+        /// SQLSTATE.
         code: String,
-        /// Why. PostgreSQL's text may quote data: it is for `source`, never for a log line of ours.
-        source: Box<postgres::Error>,
+        /// The table, column or constraint that PostgreSQL names.
+        object: String,
     },
     /// Too many readers.
     #[error("database queue is full ({READ_QUEUE} reads waiting); try again later")]
@@ -40,19 +45,22 @@ pub(crate) enum DatabaseError {
 }
 
 impl DatabaseError {
-    fn of(error: postgres::Error) -> Self {
-        match error.code() {
+    pub(super) fn of(error: postgres::Error) -> Self {
+        match error.as_db_error() {
             // Class 57P: the server is shutting down or not ready; class 08: the connection failed.
-            Some(code) if !code.code().starts_with("57P") && !code.code().starts_with("08") => {
-                Self::Refused { code: code.code().to_owned(), source: Box::new(error) }
+            Some(refusal) if !["57P", "08"].iter().any(|class| refusal.code().code().starts_with(class)) => {
+                let named = [refusal.constraint(), refusal.column(), refusal.table(), refusal.routine()];
+                let object = named.into_iter().flatten().next().unwrap_or("unnamed");
+                Self::Refused { code: refusal.code().code().to_owned(), object: object.to_owned() }
             }
             _ => Self::Unavailable(Box::new(error)),
         }
     }
 
-    /// Whether PostgreSQL blames the data rather than itself: data exception or integrity violation.
+    /// Whether PostgreSQL blames the data rather than itself: data exception (class 22), integrity violation (23), or a
+    /// value beyond what a row, an index or a document can hold (54).
     pub(crate) fn blames_data(&self) -> bool {
-        matches!(self, Self::Refused { code, .. } if code.starts_with("22") || code.starts_with("23"))
+        matches!(self, Self::Refused { code, .. } if ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
     }
 }
 
@@ -85,11 +93,13 @@ pub(crate) struct Database {
 
 impl Database {
     /// Starts the thread. It connects when the first job comes, and again whenever the connection is lost.
-    pub(crate) fn start(url: String, statement_timeout: Duration) -> std::io::Result<Self> {
+    pub(crate) fn start(mut config: Config, statement_timeout: Duration) -> std::io::Result<Self> {
+        config.connect_timeout(CONNECT).application_name("prescreen");
+        config.keepalives_idle(SILENCE).tcp_user_timeout(SILENCE);
         let (writes, write_jobs) = bounded(WRITE_QUEUE);
         let (reads, read_jobs) = bounded(READ_QUEUE);
         thread::Builder::new().name("database".to_owned()).spawn(move || {
-            serve(Connection { url, statement_timeout, client: None }, &write_jobs, &read_jobs);
+            serve(Connection { config, statement_timeout, client: None }, &write_jobs, &read_jobs);
         })?;
         Ok(Self { writes, reads })
     }
@@ -164,7 +174,7 @@ fn serve(mut connection: Connection, writes: &Receiver<Job>, reads: &Receiver<Jo
 }
 
 struct Connection {
-    url: String,
+    config: Config,
     statement_timeout: Duration,
     client: Option<Client>,
 }
@@ -173,12 +183,9 @@ impl Connection {
     fn client(&mut self) -> Result<&mut Client, postgres::Error> {
         if self.client.as_ref().is_none_or(Client::is_closed) {
             self.client = None;
-            let mut config: postgres::Config = self.url.parse()?;
-            config.connect_timeout(Duration::from_secs(5)).application_name("prescreen");
-            config.keepalives_idle(Duration::from_secs(30)).tcp_user_timeout(Duration::from_secs(30));
-            let mut client = config.connect(NoTls)?;
+            let mut client = self.config.connect(NoTls)?;
             client.batch_execute(&format!(
-                "SET client_min_messages = warning; SET statement_timeout = {}",
+                "SET client_min_messages = warning; SET search_path = prescreen; SET statement_timeout = {}",
                 self.statement_timeout.as_millis()
             ))?;
             self.client = Some(client);

@@ -26,15 +26,23 @@ fn runner() -> Runner {
 
 /// Applies what is missing and returns the names applied. Forward only.
 pub(crate) fn migrate(database: &Database) -> Result<Vec<String>, MigrationError> {
+    // The history lies beside the tables it speaks of: from PostgreSQL 15 on, `public` belongs to the database's owner.
+    let schema = "CREATE SCHEMA IF NOT EXISTS prescreen";
+    database.with_client(|client| client.batch_execute(schema))?.map_err(DatabaseError::of)?;
     let report: Report = database.with_client(|client| runner().run(client))?.map_err(Box::new)?;
     Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
 }
 
 /// The names that `migrate` would apply.
 pub(crate) fn pending(database: &Database) -> Result<Vec<String>, MigrationError> {
-    let applied = database.with_client(|client| runner().get_applied_migrations(client))?;
     // Before the first migration there is no history table, and everything is pending.
-    let applied = applied.unwrap_or_default();
+    let history = "SELECT to_regclass('refinery_schema_history') IS NOT NULL";
+    let begun = database.with_client(|client| client.query_one(history, &[]).map(|row| row.get(0)))?;
+    let applied = if begun.map_err(DatabaseError::of)? {
+        database.with_client(|client| runner().get_applied_migrations(client))?.map_err(Box::new)?
+    } else {
+        Vec::new()
+    };
     let runner = runner();
     let missing = runner
         .get_migrations()

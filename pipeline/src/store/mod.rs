@@ -1,7 +1,7 @@
 //! The result store: PostgreSQL behind one door.
 //!
 //! ```text
-//!   report.issued, study.rejected, …, *.dlq ──▶ runtime sink ──▶ StoreWriter ─┐ writes (bounded, 4)
+//!   report.issued, study.rejected, …, *.dlq ──▶ row ──▶ StoreWriter ──────────┐ writes (bounded, 4)
 //!   console, API, CLI ────────────────────────────────────────▶ queries ──────┤ reads  (bounded, 64)
 //!                                                                              ▼
 //!                                                        Database thread ──▶ one connection
@@ -17,6 +17,10 @@
 mod database;
 mod migrations;
 mod queries;
+mod row;
+mod statements;
+#[cfg(all(test, feature = "embedded"))]
+mod tests;
 mod timeline;
 mod writer;
 

@@ -16,6 +16,7 @@ pub(crate) fn state_counts(
     deadline: SignedDuration,
 ) -> Result<StateCounts, DatabaseError> {
     let run = run.as_str().to_owned();
+    let since = now.checked_sub(deadline).unwrap_or(Timestamp::UNIX_EPOCH);
     database.read(Role::App, move |sql| {
         let row = sql.query_one(
             "SELECT count(*), count(*) FILTER (WHERE state = 'in_progress' AND coalesce(received_at, first_seen_at) >= $2),
@@ -23,7 +24,7 @@ pub(crate) fn state_counts(
                 count(*) FILTER (WHERE state = 'dead_lettered'), count(*) FILTER (WHERE state = 'superseded'),
                 count(*) FILTER (WHERE state = 'in_progress' AND coalesce(received_at, first_seen_at) < $2)
              FROM prescreen.studies WHERE run_id = $1",
-            &[&run, &(now - deadline)],
+            &[&run, &since],
         )?;
         Ok(StateCounts {
             received: row.get(0),

@@ -12,10 +12,12 @@ pub(crate) fn timeline(
     study: &StudyUid,
 ) -> Result<Option<StudyTimeline>, DatabaseError> {
     let filter = StudyFilter { state: None, study_uid: Some(study.clone()), limit: 100 };
-    let revisions = studies(database, run, &filter)?;
+    let mut revisions = studies(database, run, &filter)?;
     if revisions.is_empty() {
         return Ok(None);
     }
+    // The list is by arrival, and a later revision may have been heard of first.
+    revisions.sort_by_key(|row| std::cmp::Reverse(row.revision));
     let (run, study) = (run.as_str().to_owned(), study.to_string());
     database.read(Role::App, move |sql| {
         let events = sql.query(

@@ -1,6 +1,11 @@
 //! What talks to the outside: DICOM port, publisher, console; on one asynchronous runtime and a few threads.
 
-use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use console::{Console, Token};
 use crossbeam_channel::{Sender, bounded};
@@ -19,6 +24,7 @@ use crate::{
     exit::Failure,
     site::{LiveSite, exposition},
     store::Database,
+    truth::Truth,
 };
 
 /// How long open connections may take to finish when the ports close.
@@ -30,7 +36,10 @@ pub(super) struct Edge {
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
     publisher: Option<(Sender<()>, thread::JoinHandle<()>)>,
+    /// Owns spool and journal; ends when the last handle of `intake` is gone.
+    spool: Option<thread::JoinHandle<()>>,
     backlog: Option<Backlog>,
+    truth: Option<Truth>,
     pub(super) intake: Option<Intake>,
     pub(super) dicom: Option<SocketAddr>,
     pub(super) console: Option<SocketAddr>,
@@ -55,7 +64,9 @@ impl Edge {
             stop: watch::channel(false).0,
             tasks: Vec::new(),
             publisher: None,
+            spool: None,
             backlog: None,
+            truth: None,
             intake: None,
             dicom: None,
             console: None,
@@ -90,7 +101,8 @@ impl Edge {
             completion: CompletionTimes { quiet: config.quiet_time.0, cap: config.hard_cap.0 },
             remember: shared.config.topics.retention.0,
         };
-        let (intake, _owner) = Intake::start(intake_config, IntakeMetrics::new(registry)?, Timestamp::now())?;
+        let (intake, spool) = Intake::start(intake_config, IntakeMetrics::new(registry)?, Timestamp::now())?;
+        self.spool = Some(spool);
         let publisher = Publisher {
             intake: intake.clone(),
             announce: LiveAnnounce::new(shared.client.clone(), database.clone()),
@@ -121,15 +133,21 @@ impl Edge {
         data_dir: &DataDir,
     ) -> Result<(), Failure> {
         let backlog = Backlog::start(&shared.client, shared.metrics.clone(), registry.clone())?;
+        let deadline = shared.config.truth.deadline.0;
+        let truth = Truth::start(database, registry, deadline)?;
         let uploads = data_dir.path().join("uploads");
-        std::fs::create_dir_all(&uploads)?;
+        // What a killed owner left there was never acknowledged, and it may show a patient.
+        match std::fs::remove_dir_all(&uploads) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => std::fs::create_dir(&uploads)?,
+        }
         let site = LiveSite {
             database: database.clone(),
             intake: self.intake.clone(),
             blobs: shared.blobs.clone(),
             registry: registry.clone(),
             backlog: backlog.latest(),
-            deadline: shared.config.truth.deadline.0,
+            deadline,
         };
         let secret = uuid::Uuid::new_v4().simple().to_string() + &uuid::Uuid::new_v4().simple().to_string();
         let token = Token::new(&secret).ok_or("the API token is too short")?;
@@ -146,6 +164,7 @@ impl Edge {
         })?;
         self.console = Some(address);
         self.backlog = Some(backlog);
+        self.truth = Some(truth);
         Ok(())
     }
 
@@ -158,25 +177,45 @@ impl Edge {
         }));
     }
 
-    /// Closes the ports, then the publisher; what it did not publish stays in the spool.
-    pub(super) fn close(mut self) {
+    /// What has ended although nobody asked for it.
+    pub(super) fn ended(&self) -> Option<&'static str> {
+        let finished = |thread: &thread::JoinHandle<()>| thread.is_finished();
+        if self.spool.as_ref().is_some_and(finished) {
+            return Some("intake");
+        }
+        if self.publisher.as_ref().is_some_and(|(_, thread)| finished(thread)) {
+            return Some("intake's publisher");
+        }
+        self.tasks.iter().any(JoinHandle::is_finished).then_some("a port")
+    }
+
+    /// Closes the ports, then the publisher; what it did not publish stays in the spool. `hurry` says, asked again and
+    /// again, that there is no more time.
+    pub(super) fn close(mut self, hurry: &mut dyn FnMut() -> bool) {
         self.backlog = None;
+        self.truth = None;
         // Nobody is left to receive only when both ports have ended already.
         let _ = self.stop.send(true);
-        let tasks = std::mem::take(&mut self.tasks);
-        self.runtime.block_on(async {
-            for task in tasks {
-                // A connection that does not end in time is cut below.
-                let _ = tokio::time::timeout(CLOSE, task).await;
-            }
-        });
+        // A connection that does not end in time is cut below.
+        wait(|| self.tasks.iter().all(JoinHandle::is_finished), hurry);
         if let Some((stop, publisher)) = self.publisher.take() {
             drop(stop);
-            if publisher.join().is_err() {
+            wait(|| publisher.is_finished(), hurry);
+            if !publisher.is_finished() {
+                tracing::warn!("publisher is left to itself; what it is at is done again at the next start");
+            } else if publisher.join().is_err() {
                 tracing::error!("publisher panicked");
             }
         }
         self.runtime.shutdown_timeout(Duration::from_secs(1));
+    }
+}
+
+/// Waits until `done`, at most for [`CLOSE`], and not at all in a `hurry`.
+fn wait(done: impl Fn() -> bool, hurry: &mut dyn FnMut() -> bool) {
+    let deadline = Instant::now() + CLOSE;
+    while !done() && !hurry() && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(10));
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   start:  data directory ▶ broker ▶ topics ▶ database, tables ▶ blobs, decode workers ▶ model ▶ stages, store ▶ ports
-//!   stop:   ports ▶ publisher ▶ stages and store (drain, deadline) ▶ model ▶ database ▶ broker
+//!   stop:   ports ▶ publisher, while stages and store drain (deadline) ▶ model ▶ database ▶ broker
 //! ```
 //!
 //! Invariants:
@@ -35,7 +35,7 @@ use stage::Services;
 
 use crate::{
     build_info,
-    config::Config,
+    config::{BlobsKind, Config},
     data_dir::DataDir,
     exit::Failure,
     store::{Database, StoreMetrics},
@@ -51,6 +51,9 @@ pub(crate) const STORE: &str = "store";
 
 /// Runs that may report their end while nobody looks: more than there are.
 const ENDINGS: usize = 16;
+
+/// How often a running system looks whether its ports and its spool still work.
+const WATCH: Duration = Duration::from_millis(500);
 
 /// The consumer group of a stage or sink.
 pub(crate) fn group(name: &str) -> String {
@@ -85,6 +88,8 @@ struct Shared {
     shutdown: Shutdown,
     solitude: Solitude,
     state_dir: PathBuf,
+    /// This process among its like; the same after a restart.
+    instance: String,
 }
 
 impl Shared {
@@ -103,8 +108,11 @@ impl Shared {
             position_stall: options.position_stall.0,
             ..RunSettings::new(&self.state_dir)
         };
+        let mut client = self.client.clone();
+        // A static member: killed and started again, it takes its partitions back at once.
+        client.properties.entry("group.instance.id".to_owned()).or_insert_with(|| self.instance.clone());
         Run {
-            client: self.client.clone(),
+            client,
             group: group(name),
             blobs: self.blobs.clone(),
             settings,
@@ -124,7 +132,12 @@ impl System {
                 "--only needs a broker and a database that other processes can reach; set broker.kind = \"kafka\" and database.kind = \"postgres\"",
             ));
         }
-        check_stages(&config.stages)?;
+        if *roles != Roles::all() && config.blobs.kind == BlobsKind::Folder && config.blobs.folder.is_empty() {
+            return Err(Failure::usage(
+                "--only needs blobs that other processes can reach; set blobs.folder to a shared folder, or blobs.kind = \"s3\"",
+            ));
+        }
+        check_stages(config)?;
         let data_dir = DataDir::take(&config.data_dir)?;
         let root = data_dir.path();
         let parts = Parts::start(config, root)?;
@@ -143,6 +156,7 @@ impl System {
             shutdown: Shutdown::new(),
             solitude: Solitude::default(),
             state_dir: root.join("runtime"),
+            instance: data_dir.instance()?,
         };
 
         let (report, ended) = bounded(ENDINGS);
@@ -200,12 +214,18 @@ impl System {
     /// # Errors
     /// How the first role failed.
     pub(crate) fn wait(mut self, interrupts: &Receiver<()>) -> Result<(), Failure> {
-        let first = crossbeam_channel::select! {
-            recv(self.ended) -> ended => ended.ok(),
-            recv(interrupts) -> _ => None,
+        let failure = loop {
+            crossbeam_channel::select! {
+                recv(self.ended) -> ended => break ended.ok().map(|Ended { role, exit }| failure_of(role, exit)),
+                recv(interrupts) -> _ => break None,
+                default(WATCH) => {}
+            }
+            if let Some(role) = self.edge.as_ref().and_then(Edge::ended) {
+                break Some(Failure::from(format!("{role} ended by itself; the log has the cause")));
+            }
         };
         self.stop(Some(interrupts));
-        first.map_or(Ok(()), |Ended { role, exit }| Err(failure_of(role, exit)))
+        failure.map_or(Ok(()), Err)
     }
 
     /// Drains and stops everything, in reverse order.
@@ -215,19 +235,27 @@ impl System {
 
     fn stop(&mut self, interrupts: Option<&Receiver<()>>) {
         tracing::info!("draining");
-        if let Some(edge) = self.edge.take() {
-            edge.close();
-        }
+        // Nothing is lost when stages drain while the ports still close: what comes out of the spool now stays in Kafka.
         self.shutdown.drain();
         // The runtime keeps the deadline itself; this one is for a run that does not.
         let deadline = Instant::now() + self.drain_deadline + Duration::from_secs(5);
+        let mut aborted = false;
+        let shutdown = self.shutdown.clone();
+        let mut abort = || {
+            let interrupted = interrupts.is_some_and(|interrupts| interrupts.try_recv().is_ok());
+            if !aborted && (interrupted || Instant::now() > deadline) {
+                aborted = true;
+                tracing::warn!("aborting; what is not finished is done again at the next start");
+                shutdown.abort();
+            }
+            aborted
+        };
+        if let Some(edge) = self.edge.take() {
+            edge.close(&mut abort);
+        }
         for (role, run) in self.runs.drain(..) {
             while !run.is_finished() {
-                let interrupted = interrupts.is_some_and(|interrupts| interrupts.try_recv().is_ok());
-                if interrupted || Instant::now() > deadline {
-                    tracing::warn!(role, "aborting; what is not finished is done again at the next start");
-                    self.shutdown.abort();
-                }
+                abort();
                 thread::sleep(Duration::from_millis(10));
             }
             if run.join().is_err() {

@@ -68,8 +68,18 @@ impl Parts {
             #[cfg(not(feature = "embedded"))]
             DatabaseKind::Embedded => String::new(),
         };
-        let client = Client { bootstrap, properties: config.broker.properties.clone() };
-        let database = Database::start(url, config.database.statement_timeout.0)?;
+        let mut properties = config.broker.properties.clone();
+        for (name, secret) in &config.broker.secrets {
+            properties.insert(name.clone(), secret.read().map_err(Failure::usage)?);
+        }
+        let client = Client { bootstrap, properties };
+        // The parser's own message may repeat a part of the password.
+        let reach = url.parse().map_err(|_| {
+            Failure::usage(
+                "database.url is no PostgreSQL URL such as postgres://user:password@host:5432/name; signs like @ or / in the password are written %40, %2F",
+            )
+        })?;
+        let database = Database::start(reach, config.database.statement_timeout.0)?;
         Ok(Self {
             client,
             database,

@@ -12,6 +12,7 @@ use super::{
     catalogue::{entries, topics},
 };
 use crate::{
+    config::Config,
     exit::Failure,
     prompts,
     store::{Database, StoreMetrics, StoreWriter},
@@ -71,12 +72,16 @@ impl Each for Check {
     }
 }
 
-/// Reads every stage's table without starting anything; a table that belongs to no stage is an error.
-pub(crate) fn check_stages(tables: &Tables) -> Result<(), Failure> {
-    let Check(left) = each_stage(Check(tables.clone()))?;
-    match left.keys().next() {
+/// Reads every stage's table without starting anything; what belongs to no stage is an error.
+pub(crate) fn check_stages(config: &Config) -> Result<(), Failure> {
+    let Check(left) = each_stage(Check(config.stages.clone()))?;
+    if let Some(unknown) = left.keys().next() {
+        return Err(Failure::usage(format!("[stages.{unknown}] belongs to no stage; remove it or mend its name")));
+    }
+    let mut workers = config.runtime.workers.keys();
+    match workers.find(|name| !entries().iter().any(|entry| entry.name == **name)) {
         Some(unknown) => {
-            Err(Failure::usage(format!("[stages.{unknown}] belongs to no stage; remove it or mend its name")))
+            Err(Failure::usage(format!("runtime.workers.{unknown} belongs to no stage; remove it or mend its name")))
         }
         None => Ok(()),
     }

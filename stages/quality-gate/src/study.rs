@@ -9,7 +9,7 @@ use stage::{ConfigError, Ctx, FrameError, Outcome, Services, Stage, StageError};
 use crate::{
     Config,
     applicability::NotApplicable,
-    checks::decodable,
+    checks::{decodable, fan},
     echo,
     gate::{Gated, Record},
     pathology,
@@ -69,7 +69,11 @@ impl QualityGate {
                 return Ok(record.not_applicable(NotApplicable::NotAnalysable(reason)));
             }
             Err(FrameError::Damaged { code, .. }) => {
-                record.note(decodable::unreadable(code, self.config.damaged.reject));
+                record.note(if code == fan::NO_FAN {
+                    fan::missing(self.config.echo.fan)
+                } else {
+                    decodable::unreadable(code, self.config.damaged.reject)
+                });
                 return Ok(record.judged());
             }
             Err(error) => return Err(error.into()),

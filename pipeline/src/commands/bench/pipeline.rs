@@ -83,7 +83,8 @@ fn measure(place: &Place, size: &Size, config: &Config) -> Result<Table, Failure
         pairs.push(Pair::new(rate(Carrier::Raw)?, rate(Carrier::Runtime)?));
     }
     let mut hop = |carrier, to| hop_times(&carriers, carrier, to, &mut studies, size.hops);
-    let hops = Hop { raw: hop(Carrier::Raw, Accepted::NAME)?, runtime: hop(Carrier::Runtime, Accepted::NAME)? };
+    let hops =
+        Hop { raw: hop(Carrier::Raw, Accepted::NAME)?, runtime: hop(Carrier::Runtime, Accepted::NAME)? };
     let end_to_end = hop(Carrier::Chain, Report::NAME)?;
     let start = place.ends(Acquired::NAME)?;
     studies.fill(size.chain)?;
@@ -108,15 +109,9 @@ fn measure(place: &Place, size: &Size, config: &Config) -> Result<Table, Failure
 
 /// The command line that gives this table again.
 fn command(full: bool, options: &Options) -> String {
-    let mut command = "prescreen bench pipeline".to_owned();
-    if full {
-        command.push_str(" --full");
-    }
-    for file in &options.config {
-        command.push_str(&format!(" --config {}", file.display()));
-    }
-    for assignment in &options.set {
-        command.push_str(&format!(" --set '{assignment}'"));
-    }
-    command
+    let mut words = vec!["prescreen bench pipeline".to_owned()];
+    words.extend(full.then(|| "--full".to_owned()));
+    words.extend(options.config.iter().map(|file| format!("--config {}", file.display())));
+    words.extend(options.set.iter().map(|assignment| format!("--set '{assignment}'")));
+    words.join(" ")
 }

@@ -39,5 +39,7 @@ pub(crate) fn check(header: &ClipHeader, limits: Limits) -> Check {
     let intervals: Vec<f64> = intervals.collect();
     let by_rate = header.heart_rate.filter(|rate| rate.is_finite() && *rate > 0.0).map(|rate| 60.0 / rate);
     let beat = if intervals.is_empty() { by_rate.unwrap_or(ASSUMED_BEAT_S) } else { median(intervals) };
-    RULE.judge(f64::from(header.frames) / fps / beat, limits)
+    // Frame times are written rounded: 30 frames of 33.333 ms are one second. A thousandth of a beat is below a frame.
+    let beats = (f64::from(header.frames) / fps / beat * 1000.0).round() / 1000.0;
+    RULE.judge(beats, limits)
 }

@@ -1,7 +1,8 @@
 //! What carries records from topic to topic: the plain loop, a stage under the runtime, or a chain of stages.
 //!
-//! Both read the same records and write them with the same guarantee (idempotent, acknowledged by all replicas).
-//! The plain loop has no more to it: librdkafka's defaults, one thread, the same bytes out, one commit at its end.
+//! All read the same records and write them with the same guarantee (idempotent, acknowledged by all replicas). The
+//! plain loop has no more to it: one thread, the same bytes out, one commit at its end. Beyond librdkafka's defaults it
+//! has the two settings of the runtime that are about waiting, so that what differs is work.
 
 use std::{
     sync::Arc,
@@ -26,11 +27,17 @@ use crate::{config::Runtime, exit::Failure};
 
 use super::{
     place::Place,
-    relay::{Accepted, Acquired, Extracted, FirstInput, Inferred, OnBench, Relay, RelayConfig, Report, services},
+    relay::{
+        Accepted, Acquired, Extracted, FirstInput, Inferred, OnBench, Relay, RelayConfig, Report, services,
+    },
 };
 
 /// How long the loop waits for a record before it looks whether it should end.
 const POLL: Duration = Duration::from_millis(50);
+/// As the runtime's producer: how long a record waits for company.
+const LINGER_MS: &str = "2";
+/// As the runtime's consumer: how long it fetches nothing after it has enough.
+const FETCH_BACKOFF_MS: &str = "5";
 /// How long the last records may take to be acknowledged.
 const FLUSH: Duration = Duration::from_mins(1);
 /// The key of `runtime.workers` that sets the relays' threads.
@@ -119,7 +126,11 @@ impl<'a> Carriers<'a> {
         Ok(())
     }
 
-    fn stage<In: OnBench, Out: OnBench>(&self, start: &[i64], carrying: &mut Carrying) -> Result<(), Failure> {
+    fn stage<In: OnBench, Out: OnBench>(
+        &self,
+        start: &[i64],
+        carrying: &mut Carrying,
+    ) -> Result<(), Failure> {
         let group = self.place.group(Out::STEP, In::NAME, start)?;
         let settings = RunSettings {
             workers: self.workers(),
@@ -158,8 +169,12 @@ fn raw_loop(
     first_input: &FirstInput,
     shutdown: &Shutdown,
 ) -> Result<(), Failure> {
-    let consumer: BaseConsumer =
-        config.clone().set("group.id", group).set("enable.auto.commit", "false").create()?;
+    let consumer: BaseConsumer = config
+        .clone()
+        .set("group.id", group)
+        .set("enable.auto.commit", "false")
+        .set("fetch.queue.backoff.ms", FETCH_BACKOFF_MS)
+        .create()?;
     let producer = producer(config)?;
     consumer.subscribe(&[Acquired::NAME])?;
     while shutdown.phase() == Phase::Running {
@@ -189,6 +204,7 @@ pub(super) fn producer(config: &ClientConfig) -> Result<BaseProducer, Failure> {
         .clone()
         .set("acks", "all")
         .set("enable.idempotence", "true")
+        .set("linger.ms", LINGER_MS)
         .set("partitioner", "murmur2_random")
         .create()?)
 }

@@ -69,7 +69,10 @@ impl<'a> Studies<'a> {
             let key = message.study().study_uid.as_str().as_bytes();
             bytes += key.len() + payload.len();
             bytes += headers.iter().map(|header| header.key.len() + header.value.len()).sum::<usize>();
-            send(&producer, BaseRecord::to(Acquired::NAME).key(key).payload(payload.as_slice()).headers(owned(&headers)))?;
+            send(
+                &producer,
+                BaseRecord::to(Acquired::NAME).key(key).payload(payload.as_slice()).headers(owned(&headers)),
+            )?;
             producer.poll(Duration::ZERO);
         }
         producer.flush(PATIENCE)?;

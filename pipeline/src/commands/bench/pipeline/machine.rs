@@ -19,7 +19,8 @@ impl Machine {
     /// This machine.
     pub(super) fn here() -> Self {
         let cpu = field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown processor".to_owned());
-        let memory = field("/proc/meminfo", "MemTotal").and_then(|text| text.strip_suffix("kB")?.trim().parse().ok());
+        let memory =
+            field("/proc/meminfo", "MemTotal").and_then(|text| text.strip_suffix("kB")?.trim().parse().ok());
         Self {
             cpu,
             cores: std::thread::available_parallelism().map_or(1, usize::from),

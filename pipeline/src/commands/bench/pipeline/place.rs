@@ -1,6 +1,6 @@
 //! Where it is measured: a broker with the bench's own topics, and a scratch folder.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
@@ -9,7 +9,6 @@ use rdkafka::{
     consumer::{BaseConsumer, CommitMode, Consumer as _},
 };
 use runtime::{Client, topics};
-use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::{
@@ -60,7 +59,9 @@ impl Place {
                 let topics = &config.topics;
                 (config.broker.bootstrap.clone(), topics.partitions, topics.replication, "kafka")
             }
-            (BrokerKind::Embedded, Some(address)) => (address, config.topics.partitions_embedded, 1, "embedded"),
+            (BrokerKind::Embedded, Some(address)) => {
+                (address, config.topics.partitions_embedded, 1, "embedded")
+            }
             (BrokerKind::Embedded, None) => {
                 return Err(Failure::usage("this build has no embedded broker; set broker.kind = \"kafka\""));
             }

@@ -13,7 +13,8 @@ use std::{
 use schemas::{Digest, Message, ModelIdentity, StudyHead, Topic};
 use serde::{Deserialize, Serialize};
 use stage::{
-    BackendError, ConfigError, Ctx, Generation, ModelBackend, ModelRequest, Outcome, Services, Stage, StageError,
+    BackendError, ConfigError, Ctx, Generation, ModelBackend, ModelRequest, Outcome, Services, Stage,
+    StageError,
 };
 
 /// A message on a topic of the bench.
@@ -134,4 +135,34 @@ pub(super) fn services() -> Services {
         synthetic_only: true,
     });
     Services { model: Arc::new(model) }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::{Revision, StudyUid};
+    use stage::testing::{MemoryBlobs, MemoryFrames, check, ctx};
+
+    use super::*;
+
+    fn pass<In: OnBench, Out: OnBench>(input: In) -> Out {
+        let build = || Relay::<In, Out>::build(RelayConfig::default(), &services()).unwrap();
+        let (blobs, frames) = (MemoryBlobs::default(), MemoryFrames::default());
+        match check(build, &[input], &mut ctx(&blobs, &frames)).pop() {
+            Some(Ok(Outcome::Emit(next))) => next,
+            other => panic!("no message came out: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_study_keeps_its_head_through_every_relay() {
+        let mut first = Acquired::example().unwrap();
+        first.study_mut().study_uid = StudyUid::new("2.25.7").unwrap();
+        first.study_mut().revision = Revision(3);
+        let head = first.study().clone();
+        let accepted: Accepted = pass(first);
+        let extracted: Extracted = pass(accepted);
+        let inferred: Inferred = pass(extracted);
+        let report: Report = pass(inferred);
+        assert_eq!(*report.study(), head);
+    }
 }

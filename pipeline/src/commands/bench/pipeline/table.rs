@@ -195,7 +195,13 @@ impl fmt::Display for Table {
         writeln!(
             f,
             "{} broker, {} partitions; {} worker(s), {} in flight; seed {}, {} records of {} bytes",
-            self.broker, self.partitions, self.workers, self.in_flight, self.seed, self.records, self.record_bytes,
+            self.broker,
+            self.partitions,
+            self.workers,
+            self.in_flight,
+            self.seed,
+            self.records,
+            self.record_bytes,
         )?;
         writeln!(f, "\n{:<24} {:>10} {:>10} {:>10}", "records/s", "raw", "runtime", "ratio")?;
         let rows = self.pairs.iter().enumerate().map(|(n, pair)| (format!("pair {}", n + 1), *pair));

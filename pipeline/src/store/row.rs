@@ -1,0 +1,176 @@
+//! From a record to what will be stored of it. Everything that a record alone can do wrong is found here, before any SQL.
+
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use runtime::Record;
+use schemas::{
+    DeadLetter, Digest, Envelope, FindingsInferred, Inference, KeyframesExtracted, Message, ReportIssued,
+    StudyAccepted, StudyAcquired, StudyRejected, Verdict, decode,
+};
+use serde::Serialize;
+
+/// A record that the store cannot keep. Its text never repeats the payload.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unstorable {
+    #[error("headers are no envelope")]
+    Envelope(#[from] schemas::EnvelopeError),
+    #[error("revision {0} is beyond what the store can count")]
+    Revision(u32),
+    #[error("payload cannot be read")]
+    Payload(#[from] schemas::DecodeError),
+    #[error("envelope and payload name different studies or revisions")]
+    Contradiction,
+    #[error("event time {0} is outside the years 2000 to 2100")]
+    Time(Timestamp),
+    #[error("database refuses the record's data (SQLSTATE {0})")]
+    Data(String),
+    #[error("dead letter is malformed")]
+    DeadLetter(#[from] schemas::DeadLetterError),
+}
+
+/// A record as it will be stored.
+#[derive(Debug)]
+pub(super) enum Row {
+    /// Something that happened to a study.
+    Event { event: Event, effect: Effect },
+    /// A dead record, with its study if its headers name one.
+    Dead { letter: DeadLetter, subject: Option<Subject>, place: Place },
+}
+
+/// Where a record lies.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) topic: String,
+    pub(super) partition: i32,
+    pub(super) offset: i64,
+}
+
+impl Place {
+    pub(super) fn of(record: &Record) -> Self {
+        Self { topic: record.topic.to_string(), partition: record.partition, offset: record.offset }
+    }
+}
+
+/// What a record is about.
+#[derive(Debug)]
+pub(super) struct Subject {
+    pub(super) envelope: Envelope,
+    revision: i32,
+}
+
+impl Subject {
+    fn of(record: &Record) -> Result<Self, Unstorable> {
+        let envelope = Envelope::from_headers(record.headers.iter())?;
+        let revision = envelope.revision.0;
+        let revision = i32::try_from(revision).map_err(|_| Unstorable::Revision(revision))?;
+        Ok(Self { envelope, revision })
+    }
+
+    /// Run, study and revision.
+    pub(super) fn key(&self) -> (&str, &str, i32) {
+        (self.envelope.run.as_str(), self.envelope.subject.as_str(), self.revision)
+    }
+}
+
+/// One entry of the timeline.
+#[derive(Debug)]
+pub(super) struct Event {
+    pub(super) subject: Subject,
+    /// Base topic, whatever lane it came on.
+    pub(super) topic: String,
+    pub(super) month: Date,
+    pub(super) summary: String,
+    pub(super) digest: Digest,
+}
+
+/// What an event changes beside the timeline.
+#[derive(Debug)]
+pub(super) enum Effect {
+    Received(Box<StudyAcquired>),
+    Accepted,
+    Nothing,
+    Reported(Box<ReportIssued>),
+    Rejected(Box<StudyRejected>),
+}
+
+impl Row {
+    pub(super) fn read(record: &Record) -> Result<Self, Unstorable> {
+        if record.topic.ends_with(".dlq") {
+            let letter = DeadLetter::from_headers(record.headers.iter())?;
+            return Ok(Self::Dead { letter, subject: Subject::of(record).ok(), place: Place::of(record) });
+        }
+        let subject = Subject::of(record)?;
+        let base = record.topic.strip_suffix(".urgent").unwrap_or(&*record.topic);
+        let (summary, effect) = effect(base, record, &subject.envelope)?;
+        let day = subject.envelope.time.to_zoned(TimeZone::UTC).date();
+        if !(2000..=2100).contains(&day.year()) {
+            return Err(Unstorable::Time(subject.envelope.time));
+        }
+        let event = Event {
+            subject,
+            topic: base.to_owned(),
+            month: day.first_of_month(),
+            summary,
+            digest: Digest::of(&record.payload),
+        };
+        Ok(Self::Event { event, effect })
+    }
+
+    pub(super) fn month(&self) -> Option<Date> {
+        match self {
+            Self::Event { event, .. } => Some(event.month),
+            Self::Dead { .. } => None,
+        }
+    }
+}
+
+/// One line about the record for the timeline, and what it changes.
+fn effect(topic: &str, record: &Record, envelope: &Envelope) -> Result<(String, Effect), Unstorable> {
+    Ok(if topic == StudyAcquired::TOPIC.name {
+        let message: StudyAcquired = read(record, envelope)?;
+        (format!("received {} instance(s)", message.instances.len()), Effect::Received(Box::new(message)))
+    } else if topic == StudyAccepted::TOPIC.name {
+        let message: StudyAccepted = read(record, envelope)?;
+        let fit = message.instances.iter().filter(|one| one.applicable && one.verdict != Verdict::Reject);
+        (format!("{} of {} instance(s) fit", fit.count(), message.instances.len()), Effect::Accepted)
+    } else if topic == KeyframesExtracted::TOPIC.name {
+        let message: KeyframesExtracted = read(record, envelope)?;
+        let keyframes: usize = message.clips.iter().map(|clip| clip.keyframes.len()).sum();
+        (format!("{keyframes} keyframe(s) of {} clip(s)", message.clips.len()), Effect::Nothing)
+    } else if topic == FindingsInferred::TOPIC.name {
+        let message: FindingsInferred = read(record, envelope)?;
+        let summary = match &message.inference {
+            Inference::Answer(_) => "model answered".to_owned(),
+            Inference::Abstained(abstention) => format!("abstained: {}", abstention.code),
+        };
+        (summary, Effect::Nothing)
+    } else if topic == ReportIssued::TOPIC.name {
+        let message: ReportIssued = read(record, envelope)?;
+        (word(message.certainty), Effect::Reported(Box::new(message)))
+    } else if topic == StudyRejected::TOPIC.name {
+        let message: StudyRejected = read(record, envelope)?;
+        let summary = format!("rejected by {}: {}", message.stage, deciding_code(&message));
+        (summary, Effect::Rejected(Box::new(message)))
+    } else {
+        // A topic that only a newer stage knows: its event belongs into the timeline all the same.
+        ("done".to_owned(), Effect::Nothing)
+    })
+}
+
+fn read<M: Message>(record: &Record, envelope: &Envelope) -> Result<M, Unstorable> {
+    let message: M = decode(&record.payload, envelope.major, envelope.minor)?;
+    let study = message.study();
+    if study.study_uid != envelope.subject || study.revision != envelope.revision {
+        return Err(Unstorable::Contradiction);
+    }
+    Ok(message)
+}
+
+/// An enum's word as the messages write it.
+pub(super) fn word(value: impl Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// The code of the first reason, which decides.
+pub(super) fn deciding_code(rejected: &StudyRejected) -> String {
+    rejected.rejection.reasons.first().map_or_else(|| "UNKNOWN".to_owned(), |reason| reason.code.to_string())
+}
