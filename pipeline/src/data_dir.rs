@@ -166,7 +166,10 @@ mod tests {
     fn one_process_owns_a_data_directory() {
         let folder = tempfile::tempdir().expect("a folder");
         let first = DataDir::take(folder.path()).expect("free");
-        assert!(matches!(DataDir::take_within(folder.path(), Duration::ZERO), Err(DataDirError::InUse { .. })));
+        assert!(matches!(
+            DataDir::take_within(folder.path(), Duration::ZERO),
+            Err(DataDirError::InUse { .. })
+        ));
         drop(first);
         DataDir::take(folder.path()).expect("free again");
     }

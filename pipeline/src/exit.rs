@@ -43,7 +43,9 @@ impl Failure {
 
     /// Whether the reader of our output has gone away.
     pub(crate) fn is_broken_pipe(&self) -> bool {
-        self.error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+        self.error
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
     }
 
     /// The error and its causes, one line each.

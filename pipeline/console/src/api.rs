@@ -46,7 +46,8 @@ pub(crate) async fn picture<S: Site>(
 ) -> Result<impl IntoResponse, Refusal> {
     let sha256: Digest = digest.parse().map_err(Refusal::bad_request)?;
     let picture = BlobRef { area: Area::Frames, sha256, bytes };
-    let png = shared.ask(move |site| site.picture(&picture)).await?.ok_or_else(|| Refusal::not_found("picture"))?;
+    let png =
+        shared.ask(move |site| site.picture(&picture)).await?.ok_or_else(|| Refusal::not_found("picture"))?;
     Ok(([(header::CONTENT_TYPE, "image/png")], png))
 }
 
@@ -65,14 +66,20 @@ pub(crate) async fn receive<S: Site>(
     Query(options): Query<UploadOptions>,
     body: Body,
 ) -> Result<Json<Vec<Received>>, Refusal> {
-    let failed = |what: &str| Refusal(StatusCode::INTERNAL_SERVER_ERROR, format!("the upload could not be {what}"));
+    let failed =
+        |what: &str| Refusal(StatusCode::INTERNAL_SERVER_ERROR, format!("the upload could not be {what}"));
     let path = shared.uploads.join(format!("{}.upload", uuid::Uuid::new_v4()));
     let upload = Upload(path);
-    let mut file = tokio::fs::File::create_new(&upload.0).await.map_err(|_| failed("kept: no file can be created"))?;
+    let mut file =
+        tokio::fs::File::create_new(&upload.0).await.map_err(|_| failed("kept: no file can be created"))?;
     let mut body = body.into_data_stream();
-    while let Some(chunk) = std::future::poll_fn(|cx| futures_core::Stream::poll_next(std::pin::Pin::new(&mut body), cx)).await {
+    while let Some(chunk) =
+        std::future::poll_fn(|cx| futures_core::Stream::poll_next(std::pin::Pin::new(&mut body), cx)).await
+    {
         let chunk = chunk.map_err(|_| Refusal::bad_request("the upload broke off"))?;
-        file.write_all(&chunk).await.map_err(|_| Refusal(StatusCode::INSUFFICIENT_STORAGE, "the disk is full".to_owned()))?;
+        file.write_all(&chunk)
+            .await
+            .map_err(|_| Refusal(StatusCode::INSUFFICIENT_STORAGE, "the disk is full".to_owned()))?;
     }
     file.flush().await.map_err(|_| failed("written"))?;
     drop(file);

@@ -109,7 +109,14 @@ impl<'a> Backlog<'a> {
         let mut stages: Vec<Self> = Vec::new();
         for row in rows {
             if stages.last().is_none_or(|last| last.stage != row.stage) {
-                let new = Self { stage: &row.stage, waiting: 0, urgent: 0, oldest_s: None, eta_s: Some(0.0), any: row };
+                let new = Self {
+                    stage: &row.stage,
+                    waiting: 0,
+                    urgent: 0,
+                    oldest_s: None,
+                    eta_s: Some(0.0),
+                    any: row,
+                };
                 stages.push(new);
             }
             let Some(stage) = stages.last_mut() else { continue };
@@ -172,7 +179,8 @@ pub(crate) async fn studies<S: Site>(
     State(shared): State<Shared<S>>,
     Query(filter): Query<StudyFilter>,
 ) -> Result<Markup, Refusal> {
-    let filter = StudyFilter { limit: if filter.limit == 0 { 200 } else { filter.limit.min(1000) }, ..filter };
+    let filter =
+        StudyFilter { limit: if filter.limit == 0 { 200 } else { filter.limit.min(1000) }, ..filter };
     let state = filter.state.clone();
     let rows = shared.ask(move |site| site.studies(&filter)).await?;
     let content = html! {
@@ -217,7 +225,11 @@ fn state_badge(state: &str) -> Markup {
 
 fn shortened(uid: &str) -> String {
     let tail = uid.len().saturating_sub(14);
-    if tail < 8 { uid.to_owned() } else { format!("{}…{}", uid.get(..6).unwrap_or_default(), uid.get(tail..).unwrap_or_default()) }
+    if tail < 8 {
+        uid.to_owned()
+    } else {
+        format!("{}…{}", uid.get(..6).unwrap_or_default(), uid.get(tail..).unwrap_or_default())
+    }
 }
 
 pub(crate) async fn study<S: Site>(
@@ -225,7 +237,8 @@ pub(crate) async fn study<S: Site>(
     Path(uid): Path<String>,
 ) -> Result<Markup, Refusal> {
     let study = study_uid(&uid)?;
-    let timeline = shared.ask(move |site| site.study(&study)).await?.ok_or_else(|| Refusal::not_found("study"))?;
+    let timeline =
+        shared.ask(move |site| site.study(&study)).await?.ok_or_else(|| Refusal::not_found("study"))?;
     let open = timeline.revisions.iter().any(|revision| revision.state == "in_progress");
     let content = html! {
         h1 { "Study" }

@@ -31,7 +31,8 @@ impl Token {
 
     fn admits(&self, given: &[u8]) -> bool {
         // No early end: the time taken says nothing about how much was right.
-        let difference = given.iter().zip(self.0.bytes()).fold(0_u8, |difference, (a, b)| difference | (a ^ b));
+        let difference =
+            given.iter().zip(self.0.bytes()).fold(0_u8, |difference, (a, b)| difference | (a ^ b));
         given.len() == self.0.len() && difference == 0
     }
 }
@@ -81,7 +82,10 @@ impl<S: Site> Shared<S> {
         let site = self.site.clone();
         match spawn_blocking(move || question(&site)).await {
             Ok(answer) => Ok(answer?),
-            Err(_) => Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, "the question could not be answered".to_owned())),
+            Err(_) => Err(Refusal(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the question could not be answered".to_owned(),
+            )),
         }
     }
 }
@@ -99,7 +103,7 @@ impl Console {
             .route("/api/instances", post(api::receive::<S>))
             .route("/api/studies/{uid}/close", post(api::close::<S>))
             .layer(DefaultBodyLimit::disable())
-            .layer(middleware::from_fn_with_state(shared.clone(), require_token::<S>));
+            .route_layer(middleware::from_fn_with_state(shared.clone(), require_token::<S>));
         let router = Router::new()
             .route("/", get(pages::overview::<S>))
             .route("/studies", get(pages::studies::<S>))
@@ -145,7 +149,10 @@ impl Console {
             // A closed channel means that nobody can stop us any more: stop.
             let _ = stop.wait_for(|stop| *stop).await;
         };
-        axum::serve(self.listener, self.router).with_graceful_shutdown(stopped).await.map_err(ConsoleError::Serve)
+        axum::serve(self.listener, self.router)
+            .with_graceful_shutdown(stopped)
+            .await
+            .map_err(ConsoleError::Serve)
     }
 }
 
@@ -153,7 +160,8 @@ async fn require_token<S: Site>(State(shared): State<Shared<S>>, request: Reques
     let given = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
     match given.and_then(|given| given.strip_prefix(b"Bearer ")) {
         Some(given) if shared.token.admits(given) => next.run(request).await,
-        _ => Refusal(StatusCode::UNAUTHORIZED, "this needs the API token as a bearer token".to_owned()).into_response(),
+        _ => Refusal(StatusCode::UNAUTHORIZED, "this needs the API token as a bearer token".to_owned())
+            .into_response(),
     }
 }
 
@@ -165,13 +173,16 @@ async fn harden(request: Request, next: Next) -> Response {
     let is_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     let name = if is_port { host.strip_suffix(port).unwrap_or(host).trim_end_matches(':') } else { host };
     if !matches!(name, "localhost" | "127.0.0.1" | "[::1]" | "") {
-        return Refusal(StatusCode::FORBIDDEN, "this console answers on loopback names only".to_owned()).into_response();
+        return Refusal(StatusCode::FORBIDDEN, "this console answers on loopback names only".to_owned())
+            .into_response();
     }
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static("default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'"),
+        HeaderValue::from_static(
+            "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'",
+        ),
     );
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));

@@ -1,5 +1,7 @@
 //! The console over a real socket, with a site in memory behind it.
 
+#![expect(clippy::expect_used, reason = "a test that cannot go on says so by a panic")]
+
 use std::{
     fs,
     io::{Read as _, Write as _},
@@ -133,8 +135,7 @@ impl Serving {
         let uploads = tempfile::tempdir().expect("a folder");
         let site = Arc::new(site);
         let token = Token::new(TOKEN).expect("a token");
-        let bind =
-            Console::bind(([127, 0, 0, 1], 0).into(), site.clone(), token, uploads.path().to_owned());
+        let bind = Console::bind(([127, 0, 0, 1], 0).into(), site.clone(), token, uploads.path().to_owned());
         let console = runtime.block_on(bind).expect("a free port");
         let address = console.address().expect("an address");
         let (stop, stopped) = watch::channel(false);
@@ -162,11 +163,10 @@ impl Serving {
     }
 
     fn post(&self, path: &str, token: Option<&str>, body: &[u8]) -> Answer {
-        let mut head =
-            format!("POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}", self.address, body.len());
-        if let Some(token) = token {
-            head.push_str(&format!("\r\nAuthorization: Bearer {token}"));
-        }
+        let bearer = token.map(|token| format!("\r\nAuthorization: Bearer {token}")).unwrap_or_default();
+        let length = body.len();
+        let head =
+            format!("POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: {length}{bearer}", self.address);
         self.raw(&head, body)
     }
 
@@ -248,7 +248,7 @@ fn an_upload_reaches_intake_whole_and_leaves_no_file_behind() {
     let mut rest = Vec::new();
     // The server may answer 400 or only hang up; either way it has ended with this upload.
     let _ = stream.read_to_end(&mut rest);
-    drop(console.site.uploads.lock().map(|uploads| assert_eq!(uploads.len(), 1)));
+    assert_eq!(console.site.uploads.lock().expect("a lock").len(), 1);
     assert_eq!(console.kept_uploads(), 0);
 }
 

@@ -17,7 +17,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, select};
 use pixels::{Identity, prescan_file};
-use schemas::{Area, BlobRef, EventId, RunId, StudyAcquired, StudyUid, event_id, manifest_digest};
+use schemas::{BlobRef, EventId, RunId, StudyAcquired, StudyUid, event_id, manifest_digest};
 use stage::{BlobError, Blobs};
 
 use crate::{
@@ -156,17 +156,20 @@ impl<A: Announce + 'static> Publisher<A> {
     }
 
     fn put(&self, blob: &BlobRef) -> Result<(), Step> {
-        let bytes = fs::read(self.intake.spool.object(&blob.sha256)).map_err(spool_step)?;
-        if BlobRef::of(Area::Raw, &bytes) != *blob {
-            let source = "object in the spool is not what was received; its disk is damaged".into();
-            return Err(Step::Refuse { code: "OBJECT_DAMAGED", source });
-        }
-        self.blobs.put(blob.area, &bytes).map(drop).map_err(|error| match error {
+        let path = self.intake.spool.object(&blob.sha256);
+        // A missing object is the spool's trouble, and no outage of the blob store.
+        fs::metadata(&path).map_err(spool_step)?;
+        let stored = self.blobs.put_file(blob.area, &path).map_err(|error| match error {
             BlobError::Unavailable { .. } => Step::Retry { step: "blobs", source: error.into() },
             BlobError::NotFound { .. } | BlobError::Mismatch { .. } => {
                 Step::Refuse { code: "BLOB_REFUSED", source: error.into() }
             }
-        })
+        })?;
+        if stored != *blob {
+            let source = "object in the spool is not what was received; its disk is damaged".into();
+            return Err(Step::Refuse { code: "OBJECT_DAMAGED", source });
+        }
+        Ok(())
     }
 
     /// Who the study is about, by the first of the revision's new instances that says so. A still picture says nothing.

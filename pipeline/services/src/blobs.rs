@@ -313,6 +313,10 @@ impl Drop for ObjectBlobs {
 }
 
 impl Blobs for ObjectBlobs {
+    fn put_file(&self, area: Area, path: &Path) -> Result<BlobRef, BlobError> {
+        self.put_file(area, path)
+    }
+
     fn get(&self, blob: &BlobRef) -> Result<Vec<u8>, BlobError> {
         let key = blob.key();
         let Some(bytes) = self.read(&key, Some(blob.bytes))? else { return Err(self.absent(key)) };

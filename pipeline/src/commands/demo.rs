@@ -221,7 +221,9 @@ fn keyframes(sent: &Sent) -> (String, String) {
     let cine = &sent.truth.cine;
     let mut found: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     let clips = sent.report.iter().flat_map(|report| &report.clips);
-    for keyframe in clips.filter(|clip| clip.instance_uid.as_str() == cine.instance_uid).flat_map(|clip| &clip.keyframes) {
+    for keyframe in
+        clips.filter(|clip| clip.instance_uid.as_str() == cine.instance_uid).flat_map(|clip| &clip.keyframes)
+    {
         let (kind, intervals) = match keyframe.kind {
             KeyframeKind::ED => ("ED", &cine.ed_intervals),
             KeyframeKind::ES => ("ES", &cine.es_intervals),

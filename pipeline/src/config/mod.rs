@@ -307,7 +307,10 @@ mod tests {
 
     #[test]
     fn a_literal_secret_is_refused() {
-        for literal in ["database.url=postgres://user:hunter2@host/db", "broker.properties={ \"sasl.password\" = \"hunter2\" }"] {
+        for literal in [
+            "database.url=postgres://user:hunter2@host/db",
+            "broker.properties={ \"sasl.password\" = \"hunter2\" }",
+        ] {
             let error = load(&[literal]).expect_err("a literal");
             assert!(!error.to_string().contains("hunter2"), "{error}");
         }
@@ -316,10 +319,15 @@ mod tests {
 
     #[test]
     fn contradictions_are_found_before_anything_starts() {
-        for wrong in
-            ["broker.kind=\"kafka\"", "console.listen=0.0.0.0:80", "decode.workers=0", "topics.partitions=0", "runtime.in_flight=0",
-            "database.statement_timeout=\"0s\"", "truth.deadline=\"1000years\""]
-        {
+        for wrong in [
+            "broker.kind=\"kafka\"",
+            "console.listen=0.0.0.0:80",
+            "decode.workers=0",
+            "topics.partitions=0",
+            "runtime.in_flight=0",
+            "database.statement_timeout=\"0s\"",
+            "truth.deadline=\"1000years\"",
+        ] {
             assert!(matches!(load(&[wrong]), Err(ConfigError::Contradiction { .. })), "{wrong}");
         }
     }

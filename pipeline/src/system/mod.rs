@@ -132,7 +132,8 @@ impl System {
                 "--only needs a broker and a database that other processes can reach; set broker.kind = \"kafka\" and database.kind = \"postgres\"",
             ));
         }
-        if *roles != Roles::all() && config.blobs.kind == BlobsKind::Folder && config.blobs.folder.is_empty() {
+        if *roles != Roles::all() && config.blobs.kind == BlobsKind::Folder && config.blobs.folder.is_empty()
+        {
             return Err(Failure::usage(
                 "--only needs blobs that other processes can reach; set blobs.folder to a shared folder, or blobs.kind = \"s3\"",
             ));

@@ -76,13 +76,15 @@ impl Each for Check {
 pub(crate) fn check_stages(config: &Config) -> Result<(), Failure> {
     let Check(left) = each_stage(Check(config.stages.clone()))?;
     if let Some(unknown) = left.keys().next() {
-        return Err(Failure::usage(format!("[stages.{unknown}] belongs to no stage; remove it or mend its name")));
+        return Err(Failure::usage(format!(
+            "[stages.{unknown}] belongs to no stage; remove it or mend its name"
+        )));
     }
     let mut workers = config.runtime.workers.keys();
     match workers.find(|name| !entries().iter().any(|entry| entry.name == **name)) {
-        Some(unknown) => {
-            Err(Failure::usage(format!("runtime.workers.{unknown} belongs to no stage; remove it or mend its name")))
-        }
+        Some(unknown) => Err(Failure::usage(format!(
+            "runtime.workers.{unknown} belongs to no stage; remove it or mend its name"
+        ))),
         None => Ok(()),
     }
 }

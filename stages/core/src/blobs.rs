@@ -1,5 +1,7 @@
 //! Bytes by content: the only storage a stage sees.
 
+use std::path::Path;
+
 use schemas::{Area, BlobRef, Digest};
 
 use crate::{Source, StageError};
@@ -49,6 +51,9 @@ pub trait Blobs: Send + Sync {
 
     /// Stores `bytes`. Storing the same bytes again is no error and changes nothing.
     fn put(&self, area: Area, bytes: &[u8]) -> Result<BlobRef, BlobError>;
+
+    /// Stores the bytes of a local file without holding them in memory, as [`Self::put`] does.
+    fn put_file(&self, area: Area, path: &Path) -> Result<BlobRef, BlobError>;
 
     /// The answer remembered under `key`.
     fn memo(&self, key: MemoKey) -> Result<Option<Vec<u8>>, BlobError>;

@@ -10,6 +10,7 @@
 use std::{
     collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -53,6 +54,14 @@ impl Blobs for MemoryBlobs {
         let blob = BlobRef::of(area, bytes);
         self.entries().insert(blob.key(), bytes.to_vec());
         Ok(blob)
+    }
+
+    fn put_file(&self, area: Area, path: &Path) -> Result<BlobRef, BlobError> {
+        let unread = |source: std::io::Error| BlobError::Unavailable {
+            key: area.folder().to_owned(),
+            source: source.into(),
+        };
+        self.put(area, &std::fs::read(path).map_err(unread)?)
     }
 
     fn memo(&self, key: MemoKey) -> Result<Option<Vec<u8>>, BlobError> {
