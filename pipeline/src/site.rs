@@ -61,9 +61,13 @@ impl Site for LiveSite {
     fn status(&self) -> Result<Status, SiteError> {
         let now = Timestamp::now();
         let deadline = SignedDuration::try_from(self.deadline).unwrap_or(SignedDuration::MAX);
-        let studies = store::state_counts(&self.database, &RunId::live(), now, deadline).map_err(database)?;
+        let mut studies = store::state_counts(&self.database, &RunId::live(), now, deadline).map_err(database)?;
+        let spooled = self.spooled();
+        // Received is what intake keeps, whether or not the broker has heard of it.
+        studies.received += spooled;
+        studies.in_progress += spooled;
         let stages = self.backlog.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-        Ok(Status { at: now, studies, spooled: self.spooled(), stages })
+        Ok(Status { at: now, studies, spooled, stages })
     }
 
     fn studies(&self, filter: &StudyFilter) -> Result<Vec<StudyRow>, SiteError> {

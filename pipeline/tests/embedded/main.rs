@@ -1,0 +1,18 @@
+//! The whole system in one process on embedded parts: nothing has to be installed for these.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
+#![expect(
+    clippy::print_stdout,
+    reason = "a test that fails shows what its processes said, and what was measured"
+)]
+
+mod command_line;
+mod demo;
+mod hostile;
+mod kills;
+mod poison;
+mod privacy;
+mod signals;
+
+#[path = "../harness/mod.rs"]
+mod harness;
