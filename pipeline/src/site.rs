@@ -61,7 +61,8 @@ impl Site for LiveSite {
     fn status(&self) -> Result<Status, SiteError> {
         let now = Timestamp::now();
         let deadline = SignedDuration::try_from(self.deadline).unwrap_or(SignedDuration::MAX);
-        let mut studies = store::state_counts(&self.database, &RunId::live(), now, deadline).map_err(database)?;
+        let mut studies =
+            store::state_counts(&self.database, &RunId::live(), now, deadline).map_err(database)?;
         let spooled = self.spooled();
         // Received is what intake keeps, whether or not the broker has heard of it.
         studies.received += spooled;

@@ -296,9 +296,6 @@ impl Poller {
             Ok(stalled) => stalled,
             Err(error) => {
                 tracing::warn!(%error, "nothing was read for a while and the broker does not answer");
-                // Once it answers again the consumer has as long as ever to go on by itself. A second one at that
-                // moment would fence it: both have the same `group.instance.id`.
-                self.watchdog.pet(Instant::now());
                 return Ok(());
             }
         };

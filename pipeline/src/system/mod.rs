@@ -147,7 +147,7 @@ impl System {
 
         let registry = Registry::new();
         build_info::register(&registry)?;
-        let shared = Shared {
+        let shared = Arc::new(Shared {
             config: config.clone(),
             client: parts.client.clone(),
             blobs: open_blobs(config, root)?,
@@ -158,7 +158,7 @@ impl System {
             solitude: Solitude::default(),
             state_dir: root.join("runtime"),
             instance: data_dir.instance()?,
-        };
+        });
 
         let (report, ended) = bounded(ENDINGS);
         let mut runs = Vec::new();
@@ -167,7 +167,7 @@ impl System {
             let (started, backend) = start_engine(config, root)?;
             engine = Some(started);
             let parts = StageParts {
-                shared: &shared,
+                shared: Arc::clone(&shared),
                 services: Services { model: Arc::new(backend) },
                 frames: Arc::new(decode_pool(config, &shared.blobs)?),
                 report: report.clone(),
@@ -175,14 +175,19 @@ impl System {
             runs = start_stages(parts, &config.stages, &roles.stages)?;
         }
         if roles.store {
-            runs.push(start_store(&shared, &parts.database, StoreMetrics::register(&registry)?, report)?);
+            runs.push(start_store(
+                Arc::clone(&shared),
+                &parts.database,
+                StoreMetrics::register(&registry)?,
+                report,
+            )?);
         }
         let edge = Edge::open(&shared, roles, &registry, &parts.database, &data_dir)?;
         Ok(Self {
             edge: Some(edge),
             runs,
             ended,
-            shutdown: shared.shutdown,
+            shutdown: shared.shutdown.clone(),
             drain_deadline: config.runtime.drain_deadline.0,
             _engine: engine,
             parts,

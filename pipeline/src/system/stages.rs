@@ -1,9 +1,9 @@
 //! Stages and store: each a run of the runtime on a thread of its own.
 
-use std::{collections::BTreeMap, sync::Arc, thread};
+use std::{collections::BTreeMap, sync::Arc, thread, time::Duration};
 
 use crossbeam_channel::Sender;
-use runtime::{DeadLetters, Exit, Input, MakeConfig, SinkRun, StageRun, run_sink, run_stage};
+use runtime::{DeadLetters, Exit, Input, MakeConfig, Phase, SinkRun, StageRun, run_sink, run_stage};
 use schemas::{Priority, Topic};
 use stage::{Frames, Services, Stage, Visitor};
 
@@ -90,15 +90,15 @@ pub(crate) fn check_stages(config: &Config) -> Result<(), Failure> {
 }
 
 /// What the stages of this process share.
-pub(super) struct StageParts<'a> {
-    pub(super) shared: &'a Shared,
+pub(super) struct StageParts {
+    pub(super) shared: Arc<Shared>,
     pub(super) services: Services,
     pub(super) frames: Arc<dyn Frames>,
     pub(super) report: Sender<Ended>,
 }
 
 struct Start<'a> {
-    parts: StageParts<'a>,
+    parts: StageParts,
     tables: Tables,
     wanted: &'a [&'static str],
     started: Vec<RoleThread>,
@@ -113,15 +113,18 @@ impl Each for Start<'_> {
         // A value that the stage refuses is a configuration error, told before the first record is touched.
         S::build(config(), &self.parts.services)
             .map_err(|error| Failure::usage(format!("stages.{}.{error}", S::NAME)))?;
-        let run = StageRun::<S> {
-            run: self.parts.shared.run(S::NAME),
-            config,
-            services: self.parts.services.clone(),
-            frames: self.parts.frames.clone(),
-        };
-        let report = self.parts.report.clone();
+        let StageParts { shared, services, frames, report } = &self.parts;
+        let (shared, services, frames) = (Arc::clone(shared), services.clone(), Arc::clone(frames));
+        let report = report.clone();
         let thread = thread::Builder::new().name(S::NAME.to_owned()).spawn(move || {
-            let exit = run_stage(run);
+            let exit = again_with_a_new_client(&shared, S::NAME, || {
+                run_stage(StageRun::<S> {
+                    run: shared.run(S::NAME),
+                    config: Arc::clone(&config),
+                    services: services.clone(),
+                    frames: Arc::clone(&frames),
+                })
+            });
             tell(&report, S::NAME, exit);
         })?;
         self.started.push((S::NAME, thread));
@@ -131,7 +134,7 @@ impl Each for Start<'_> {
 
 /// Starts the `wanted` stages of the catalogue.
 pub(super) fn start_stages(
-    parts: StageParts<'_>,
+    parts: StageParts,
     tables: &Tables,
     wanted: &[&'static str],
 ) -> Result<Vec<RoleThread>, Failure> {
@@ -141,20 +144,22 @@ pub(super) fn start_stages(
 
 /// Starts the store: the sink of every topic.
 pub(super) fn start_store(
-    shared: &Shared,
+    shared: Arc<Shared>,
     database: &Database,
     metrics: StoreMetrics,
     report: Sender<Ended>,
 ) -> Result<RoleThread, Failure> {
     let database = database.clone();
-    let sink = SinkRun {
-        run: shared.run(STORE),
-        name: STORE.to_owned(),
-        inputs: topics().iter().flat_map(store_inputs).collect(),
-        open: Box::new(move || Ok(StoreWriter::new(database.clone(), metrics.clone()))),
-    };
     let thread = thread::Builder::new().name(STORE.to_owned()).spawn(move || {
-        let exit = run_sink(sink);
+        let exit = again_with_a_new_client(&shared, STORE, || {
+            let (database, metrics) = (database.clone(), metrics.clone());
+            run_sink(SinkRun {
+                run: shared.run(STORE),
+                name: STORE.to_owned(),
+                inputs: topics().iter().flat_map(store_inputs).collect(),
+                open: Box::new(move || Ok(StoreWriter::new(database.clone(), metrics.clone()))),
+            })
+        });
         tell(&report, STORE, exit);
     })?;
     Ok((STORE, thread))
@@ -182,6 +187,22 @@ fn store_inputs(topic: &Topic) -> Vec<Input> {
             dead_letters: DeadLetters::Terminal,
         },
     ]
+}
+
+/// How long a run rests before it is begun again with a new client.
+const REST: Duration = Duration::from_secs(1);
+
+/// Begins a run again whose Kafka client is beyond repair: a broker that comes back after an outage may have fenced
+/// it. What was not committed is done again.
+fn again_with_a_new_client(shared: &Shared, role: &str, mut run: impl FnMut() -> Exit) -> Exit {
+    loop {
+        let exit = run();
+        if !matches!(exit, Exit::BrokerFatal { .. }) || shared.shutdown.phase() != Phase::Running {
+            return exit;
+        }
+        tracing::warn!(role, "beginning again with a new kafka client");
+        thread::sleep(REST);
+    }
 }
 
 /// A role that ended as asked is no news; any other end is told once.
