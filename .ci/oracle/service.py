@@ -109,7 +109,9 @@ class Service:
             capture_output=True, text=True, timeout=300, check=False,
         )
         lines = [json.loads(line) for line in done.stdout.splitlines()]
-        return done.returncode, {line["study_uid"]: line for line in lines}, done.stderr
+        refused = [f"{line['file']}: refused: {line['reason']}" for line in lines if line["state"] == "refused"]
+        studies = {line["study_uid"]: line for line in lines if line["state"] != "refused"}
+        return done.returncode, studies, "\n".join(refused) + done.stderr
 
     def processes(self):
         """The service and its decode workers."""
