@@ -21,6 +21,7 @@ mod store;
 mod system;
 mod truth;
 mod untrained;
+mod word;
 
 use std::{ffi::OsString, io::Write as _, process::ExitCode};
 

@@ -19,6 +19,7 @@ use crate::{
     log, memory, signals,
     store::{TerminalState, study_report, terminal_state},
     system::{Roles, System},
+    word::word,
 };
 
 /// AE title of the pretended echo machine.
@@ -247,10 +248,7 @@ fn outcome(sent: &Sent) -> String {
             (Inference::Abstained(abstention), Certainty::Abstain) => {
                 format!("ABSTAIN: {}", abstention.detail)
             }
-            (_, certainty) => serde_json::to_value(certainty)
-                .ok()
-                .and_then(|v| v.as_str().map(str::to_owned))
-                .unwrap_or_default(),
+            (_, certainty) => word(certainty),
         },
         (None, Some(ended)) => format!("{} {}", ended.state, ended.reason.as_deref().unwrap_or("")),
         (None, None) => "not in time".to_owned(),

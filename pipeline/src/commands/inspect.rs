@@ -27,6 +27,7 @@ use crate::{
     config::Config,
     exit::{Exit, Failure},
     system::{decode_pool, stage_config},
+    word::word,
 };
 
 /// One inspected study.
@@ -213,10 +214,6 @@ fn print(inspected: &Inspected, options: &Options) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-fn word(value: impl serde::Serialize) -> String {
-    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 /// The shape that outside scripts rely on: flat lists, each entry naming its instance.

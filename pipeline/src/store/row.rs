@@ -6,7 +6,8 @@ use schemas::{
     DeadLetter, Digest, Envelope, FindingsInferred, Inference, KeyframesExtracted, Message, ReportIssued,
     StudyAccepted, StudyAcquired, StudyRejected, Verdict, decode,
 };
-use serde::Serialize;
+
+use crate::word::word;
 
 /// A record that the store cannot keep. Its text never repeats the payload.
 #[derive(Debug, thiserror::Error)]
@@ -163,11 +164,6 @@ fn read<M: Message>(record: &Record, envelope: &Envelope) -> Result<M, Unstorabl
         return Err(Unstorable::Contradiction);
     }
     Ok(message)
-}
-
-/// An enum's word as the messages write it.
-pub(super) fn word(value: impl Serialize) -> String {
-    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 /// The code of the first reason, which decides.

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use postgres::{Transaction, types::Json};
 use schemas::{DeadLetter, Inference, ReportIssued, StudyAcquired, StudyRejected};
 
-use super::row::{Effect, Event, Place, Row, Subject, deciding_code, word};
+use super::row::{Effect, Event, Place, Row, Subject, deciding_code};
+use crate::word::word;
 
 /// Run, study and revision.
 type Key<'a> = (&'a str, &'a str, i32);
