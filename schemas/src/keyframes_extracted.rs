@@ -40,8 +40,14 @@ pub enum KeyframeKind {
 pub enum KeyframeSource {
     /// R Wave Time Vector (0018,6060).
     RWave,
+    /// R waves read off the electrocardiogram drawn in the picture.
+    EcgStrip,
     /// The ventricular blood-area curve.
     AreaCurve,
+    /// The largest and smallest blood area of the clip, because no cycle could be trusted.
+    Extremes,
+    /// The score of a tile: tissue, nuclei, focus, artefacts.
+    TileScore,
     /// The whole image stands for itself.
     WholeImage,
 }
@@ -66,6 +72,9 @@ pub struct Keyframe {
     pub bbox: Option<[u32; 4]>,
     /// The masked picture, PNG, in area `frames`.
     pub image: BlobRef,
+    /// The same tile with its stains brought to the reference, PNG, in area `frames`; absent for echo.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normalised: Option<BlobRef>,
 }
 
 /// A measurement from contours alone, independent of the model. Ratios only; volumes read low and are not given.
@@ -115,7 +124,7 @@ pub struct KeyframesExtracted {
 }
 
 impl Message for KeyframesExtracted {
-    const TOPIC: Topic = Topic { name: "keyframes.extracted.v1", major: 1, minor: 0 };
+    const TOPIC: Topic = Topic { name: "keyframes.extracted.v1", major: 1, minor: 1 };
 
     fn study(&self) -> &StudyHead {
         &self.study

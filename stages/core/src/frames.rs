@@ -47,6 +47,8 @@ pub struct ClipHeader {
     pub mask: MaskSource,
     /// Left, top, width, height of what the mask leaves visible, in pixels.
     pub visible: [u32; 4],
+    /// Share, 0 to 1, of the pixels outside tissue and electrocardiogram that are bright: burned-in text, as a rule.
+    pub bright_outside: f64,
     /// The private phantom mark.
     pub synthetic: bool,
     /// Things about the header worth a warning, for example `REGION_OUTSIDE_IMAGE`.
@@ -77,6 +79,55 @@ pub struct Frame {
     pub number: FrameNumber,
     /// The picture.
     pub image: Image,
+}
+
+/// One resolution of a slide, a grid of tiles.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct SlideLevel {
+    /// Width in pixels.
+    pub columns: u32,
+    /// Height in pixels.
+    pub rows: u32,
+    /// Width of a tile in pixels; those of the last column may be narrower.
+    pub tile_columns: u32,
+    /// Height of a tile in pixels; those of the last row may be lower.
+    pub tile_rows: u32,
+    /// Micrometres per pixel (horizontal, vertical), where the file says so.
+    pub microns_per_pixel: Option<[f64; 2]>,
+}
+
+/// What a stage may know of a slide without looking at its pixels.
+///
+/// A tiled TIFF holds all its levels in one instance; a DICOM whole slide has an instance for each level; a field of
+/// view (PNG, JPEG, plain TIFF) is a slide of one level with one tile.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct SlideHeader {
+    /// The levels this instance holds, finest first; never empty.
+    pub levels: Vec<SlideLevel>,
+    /// The private phantom mark.
+    pub synthetic: bool,
+    /// Things about the header worth a warning.
+    pub warnings: Vec<ReasonCode>,
+}
+
+/// Which tile of a slide, counted from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub struct TilePosition {
+    /// Index into [`SlideHeader::levels`].
+    pub level: u32,
+    /// From the left.
+    pub column: u32,
+    /// From the top.
+    pub row: u32,
+}
+
+/// The part of a frame where the machine draws the electrocardiogram. For the R-wave detector alone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EcgStrip {
+    /// The strip, everything else cut away.
+    pub image: Image,
+    /// Seconds per pixel along the horizontal axis, where the region is calibrated in seconds.
+    pub seconds_per_pixel: Option<f64>,
 }
 
 /// Why a frame could not be had.
@@ -130,4 +181,13 @@ pub trait Frames: Send + Sync {
 
     /// One frame. Reads and decodes that frame alone.
     fn frame(&self, instance: &BlobRef, number: FrameNumber) -> Result<Frame, FrameError>;
+
+    /// The electrocardiogram drawn on one frame; `None` where the header declares no such region.
+    fn ecg(&self, instance: &BlobRef, number: FrameNumber) -> Result<Option<EcgStrip>, FrameError>;
+
+    /// What is known of a slide, or of one picture taken as a slide, without its pixels.
+    fn slide(&self, instance: &BlobRef) -> Result<SlideHeader, FrameError>;
+
+    /// One tile, cut to the level's extent. `None` where a sparse slide holds none, which means glass.
+    fn tile(&self, instance: &BlobRef, position: TilePosition) -> Result<Option<Image>, FrameError>;
 }

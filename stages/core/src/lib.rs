@@ -27,5 +27,7 @@ pub use backend::{BackendError, Generation, ModelBackend, ModelRequest};
 pub use blobs::{BlobError, Blobs, MemoKey};
 pub use ctx::{Ctx, Services};
 pub use error::{ConfigError, Scope, Source, StageError};
-pub use frames::{ClipHeader, Frame, FrameError, Frames, Image, MaskSource};
+pub use frames::{
+    ClipHeader, EcgStrip, Frame, FrameError, Frames, Image, MaskSource, SlideHeader, SlideLevel, TilePosition,
+};
 pub use stage::{BatchLimits, Outcome, Stage, Visitor};

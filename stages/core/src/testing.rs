@@ -18,7 +18,8 @@ use jiff::Timestamp;
 use schemas::{Area, BlobRef, FrameNumber, decode, encode};
 
 use crate::{
-    BlobError, Blobs, ClipHeader, Ctx, Frame, FrameError, Frames, MemoKey, Outcome, Stage, StageError,
+    BlobError, Blobs, ClipHeader, Ctx, EcgStrip, Frame, FrameError, Frames, Image, MemoKey, Outcome,
+    SlideHeader, Stage, StageError, TilePosition,
 };
 
 /// Blobs in memory.
@@ -73,16 +74,40 @@ impl Blobs for MemoryBlobs {
     }
 }
 
-/// Clips in memory, already decoded and masked.
+/// Clips and slides in memory, already decoded and masked.
 #[derive(Debug, Default)]
 pub struct MemoryFrames {
     clips: HashMap<BlobRef, (ClipHeader, Vec<Frame>)>,
+    strips: HashMap<BlobRef, EcgStrip>,
+    slides: HashMap<BlobRef, (SlideHeader, HashMap<TilePosition, Image>)>,
 }
 
 impl MemoryFrames {
     /// Adds a clip under `instance`.
     pub fn insert(&mut self, instance: BlobRef, header: ClipHeader, frames: Vec<Frame>) {
         self.clips.insert(instance, (header, frames));
+    }
+
+    /// Adds the electrocardiogram that every frame of `instance` shows.
+    pub fn insert_ecg(&mut self, instance: BlobRef, strip: EcgStrip) {
+        self.strips.insert(instance, strip);
+    }
+
+    /// Adds a slide under `instance`; a position without a tile is glass.
+    pub fn insert_slide(
+        &mut self,
+        instance: BlobRef,
+        header: SlideHeader,
+        tiles: HashMap<TilePosition, Image>,
+    ) {
+        self.slides.insert(instance, (header, tiles));
+    }
+
+    fn slide_of(
+        &self,
+        instance: &BlobRef,
+    ) -> Result<&(SlideHeader, HashMap<TilePosition, Image>), FrameError> {
+        self.slides.get(instance).ok_or(FrameError::NotFound { key: instance.key() })
     }
 
     fn clip(&self, instance: &BlobRef) -> Result<&(ClipHeader, Vec<Frame>), FrameError> {
@@ -101,6 +126,18 @@ impl Frames for MemoryFrames {
             code: schemas::ReasonCode::known("FRAME_OUT_OF_RANGE"),
             detail: format!("frame {} of {}", number.0, frames.len()),
         })
+    }
+
+    fn ecg(&self, instance: &BlobRef, _: FrameNumber) -> Result<Option<EcgStrip>, FrameError> {
+        Ok(self.strips.get(instance).cloned())
+    }
+
+    fn slide(&self, instance: &BlobRef) -> Result<SlideHeader, FrameError> {
+        Ok(self.slide_of(instance)?.0.clone())
+    }
+
+    fn tile(&self, instance: &BlobRef, position: TilePosition) -> Result<Option<Image>, FrameError> {
+        Ok(self.slide_of(instance)?.1.get(&position).cloned())
     }
 }
 

@@ -94,6 +94,7 @@ fn keyframe(blobs: &MemoryBlobs, kind: KeyframeKind, frame: u32, beat: u32, conf
         source: KeyframeSource::AreaCurve,
         bbox: None,
         image: picture(blobs, frame as u8),
+        normalised: None,
     }
 }
 

@@ -96,6 +96,7 @@ impl Keyframes {
                     source,
                     bbox: picture.bbox,
                     image: picture.blob,
+                    normalised: None,
                 });
             }
         }
@@ -148,6 +149,7 @@ fn whole_image(instance: &GatedInstance, ctx: &Ctx<'_>) -> Result<Clip, StageErr
         source: KeyframeSource::WholeImage,
         bbox: picture.bbox,
         image: picture.blob,
+        normalised: None,
     };
     Ok(Clip { timing: header.timing, keyframes: vec![tile], ..bare(instance) })
 }

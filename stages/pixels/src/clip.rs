@@ -157,6 +157,7 @@ impl<R: Read + Seek> Clip<R> {
                 doppler: false,
                 mask: mask.source(),
                 visible,
+                bright_outside: 0.0,
                 synthetic: false,
                 warnings: Vec::new(),
             },
@@ -181,6 +182,7 @@ fn dicom_clip_header(header: &ImageHeader, mask: &Mask, visible: [u32; 4]) -> Cl
         doppler: header.regions.iter().any(Region::is_doppler),
         mask: mask.source(),
         visible,
+        bright_outside: mask.bright_outside(),
         synthetic: header.object.synthetic,
         warnings: header.warnings.clone(),
     }

@@ -99,6 +99,7 @@ impl Loop {
             doppler: false,
             mask: MaskSource::Fan,
             visible: [0, 0, self.side, self.side],
+            bright_outside: 0.0,
             synthetic: true,
             warnings: Vec::new(),
         }

@@ -10,7 +10,8 @@ use schemas::{
     Uid,
 };
 use stage::{
-    BackendError, ClipHeader, Frame, FrameError, Frames, Generation, ModelBackend, ModelRequest, Services,
+    BackendError, ClipHeader, EcgStrip, Frame, FrameError, Frames, Generation, Image, ModelBackend,
+    ModelRequest, Services, SlideHeader, TilePosition,
     Stage as _, testing::MemoryFrames,
 };
 
@@ -117,5 +118,17 @@ impl<F: Fn(FrameNumber) -> Option<FrameError> + Send + Sync> Frames for Faulty<'
 
     fn frame(&self, instance: &BlobRef, number: FrameNumber) -> Result<Frame, FrameError> {
         (self.fault)(number).map_or_else(|| self.frames.frame(instance, number), Err)
+    }
+
+    fn ecg(&self, instance: &BlobRef, number: FrameNumber) -> Result<Option<EcgStrip>, FrameError> {
+        self.frames.ecg(instance, number)
+    }
+
+    fn slide(&self, instance: &BlobRef) -> Result<SlideHeader, FrameError> {
+        self.frames.slide(instance)
+    }
+
+    fn tile(&self, instance: &BlobRef, position: TilePosition) -> Result<Option<Image>, FrameError> {
+        self.frames.tile(instance, position)
     }
 }
