@@ -8,3 +8,4 @@
 //! functions, fixed dates, and UIDs derived from the specification.
 
 pub mod echo;
+pub mod pathology;

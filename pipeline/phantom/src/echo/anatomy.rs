@@ -6,25 +6,37 @@
 use rand::{Rng, RngCore};
 
 use super::beam::{BEAMS, Field, SAMPLES, Sector};
+use super::colour::{self, ColourBox};
+use super::corruption::Effects;
 use super::cycle::Phase;
-use super::geometry::CUT;
-use super::outlines::{HeartShape, Matter, Surface};
+use super::outlines::{HeartShape, Matter};
+use super::overlay::Rgb;
 use super::spec::{EchoSpec, Echogenicity, View};
 use super::speckle::{Complex, FRAME_CORRELATION, FreshPool, Texture};
 
 /// Probe to apex at the centre of the sector, mm.
 const APEX_DEPTH_MM: f64 = 18.0;
+/// Skin, fat and muscle before the heart in a parasternal view, mm.
+const CHEST_WALL_MM: f64 = 14.0;
+/// The lobe of the liver that a subcostal view looks through, mm.
+const LIVER_MM: f64 = 40.0;
 const PERICARDIUM_DB: f64 = -3.0;
 const LEAFLET_DB: f64 = -5.0;
+const LIVER_ABOVE_TISSUE_DB: f64 = 2.5;
 /// Reverberation at the probe: level, and the depth over which it falls by 1/e.
 const CLUTTER_DB: f64 = -16.0;
 const CLUTTER_MM: f64 = 14.0;
+/// Velocity in the rings, cm/s, for each share of the stroke volume that passes in a millisecond: about 90 cm/s at most.
+const JET_CM_S_MS: f64 = 1.2e4;
+/// Peak velocity of the blood's slow rotation, cm/s.
+const VORTEX_CM_S: f64 = 26.0;
 
 /// Amplitudes of the kinds of matter.
 struct Levels {
     blood: f32,
     wall: f32,
     tissue: f32,
+    liver: f32,
     pericardium: f32,
     leaflet: f32,
 }
@@ -36,6 +48,7 @@ impl Levels {
             blood: amplitude(levels.blood_db),
             wall: amplitude(levels.wall_db),
             tissue: amplitude(levels.tissue_db),
+            liver: amplitude(levels.tissue_db + LIVER_ABOVE_TISSUE_DB),
             pericardium: amplitude(PERICARDIUM_DB),
             leaflet: amplitude(LEAFLET_DB),
         }
@@ -50,10 +63,82 @@ struct Site {
     clutter: Complex,
 }
 
+/// How the ventricle's frame lies under the probe.
+#[derive(Debug, Clone, Copy)]
+struct Placement {
+    /// (lateral, depth) of the frame's origin, mm.
+    origin: (f64, f64),
+    /// From straight down to the long axis, counter-clockwise on the screen.
+    tilt: f64,
+    /// −1 where left and right are exchanged.
+    side: f64,
+}
+
+impl Placement {
+    /// Where a hand holds the probe for this view, and not quite the same way each time.
+    fn of(heart: &HeartShape, view: View, side: f64, rng: &mut impl Rng) -> Self {
+        let rest = heart.shown(0.0).cavity;
+        match view {
+            // The four-chamber slice makes room for the right heart.
+            View::A4c => {
+                let x = 10.0 + rng.random_range(-2.0..2.0);
+                Self { origin: (x, APEX_DEPTH_MM), tilt: rng.random_range(-0.03_f64..0.05), side }
+            }
+            View::A2c => {
+                let x = rng.random_range(-3.0..3.0);
+                Self { origin: (x, APEX_DEPTH_MM), tilt: rng.random_range(-0.06_f64..0.06), side }
+            }
+            // The axis lies across the sector, the base in the middle, the apex out of sight on the left.
+            View::Plax => {
+                let tilt = std::f64::consts::FRAC_PI_2 + rng.random_range(-0.10..0.10);
+                let base = 0.80 * rest.length_mm;
+                let (sin, cos) = libm::sincos(tilt);
+                let depth = CHEST_WALL_MM + heart.near_extent_mm() + rng.random_range(-2.0..2.0);
+                Self { origin: (-base * sin, depth - base * cos), tilt, side }
+            }
+            View::Psax => {
+                let depth = CHEST_WALL_MM + 0.82 * heart.near_extent_mm() + rng.random_range(-2.0..2.0);
+                Self { origin: (8.0 + rng.random_range(-3.0..3.0), depth), tilt: 0.0, side }
+            }
+            // The plane of the four-chamber view turned clockwise: the apex to the right, the right heart under the
+            // liver.
+            View::Subcostal => {
+                let tilt = -rng.random_range(0.95..1.15);
+                let (sin, cos) = libm::sincos(tilt);
+                let above = heart.near_extent_mm() + LIVER_MM + rng.random_range(-4.0..4.0);
+                let along = 0.04 * rest.length_mm;
+                // The probe stands at w = −above, y = along of the section.
+                Self { origin: (above * cos - along * sin, -above * sin - along * cos), tilt, side }
+            }
+        }
+    }
+
+    /// (w, y) of a direction of the screen.
+    fn turned(self, x: f64, z: f64) -> (f64, f64) {
+        let (sin, cos) = libm::sincos(self.tilt);
+        (self.side * x * cos - z * sin, self.side * x * sin + z * cos)
+    }
+
+    /// (w, y) of a place on the screen.
+    fn place(self, x: f64, z: f64) -> (f64, f64) {
+        self.turned(x - self.side * self.origin.0, z - self.origin.1)
+    }
+}
+
+/// One moment of the heart under the probe.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    pub(crate) phase: Phase,
+    /// (lateral, depth) of the heart away from its place, mm.
+    pub(crate) shift_mm: (f64, f64),
+}
+
 /// A heart under the probe, ready to be painted at any phase.
 pub(crate) struct Anatomy {
-    heart: HeartShape,
+    pub(crate) heart: HeartShape,
     levels: Levels,
+    sector: Sector,
+    placement: Placement,
     sites: Vec<Site>,
     /// Transmission of each beam, 1 without a shadow.
     transmission: Vec<f32>,
@@ -65,34 +150,34 @@ impl Anatomy {
         spec: &EchoSpec,
         view: View,
         sector: Sector,
-        shadow_share: f64,
+        effects: &Effects,
         rng: &mut impl Rng,
     ) -> Self {
         let texture = Texture::new(rng, 2.5);
-        // The four-chamber slice makes room for the right heart; both are tilted a little, as hands are.
-        let (apex_x, tilt) = match view {
-            View::A4c => (10.0 + rng.random_range(-2.0..2.0), rng.random_range(-0.03_f64..0.05)),
-            View::A2c => (rng.random_range(-3.0..3.0), rng.random_range(-0.06_f64..0.06)),
-        };
-        let (sin, cos) = libm::sincos(tilt);
+        let heart = HeartShape::new(spec.heart, view, effects.foreshortening);
+        let side = if effects.mirrored { -1.0 } else { 1.0 };
+        let placement = Placement::of(&heart, view, side, rng);
+        let clutter = libm::exp10(effects.clutter_db.unwrap_or(CLUTTER_DB) / 20.0);
         let sites = (0..SAMPLES * BEAMS)
             .map(|index| {
                 let (x, z) = sector.position_mm(index / BEAMS, index % BEAMS);
-                let (dx, dz) = (x - apex_x, z - APEX_DEPTH_MM);
-                let fade = libm::exp10(CLUTTER_DB / 20.0) * libm::exp(-libm::hypot(x, z) / CLUTTER_MM);
+                let (w, y) = placement.place(x, z);
+                let fade = clutter * libm::exp(-libm::hypot(x, z) / CLUTTER_MM);
                 Site {
-                    w: (dx * cos - dz * sin) as f32,
-                    y: (dx * sin + dz * cos) as f32,
+                    w: w as f32,
+                    y: y as f32,
                     tissue: texture.at(x as f32, z as f32),
                     clutter: texture.at(x as f32 + 90.0, z as f32 + 120.0).map(|part| part * fade as f32),
                 }
             })
             .collect();
         Self {
-            heart: HeartShape::new(spec.heart, view),
+            heart,
             levels: Levels::new(spec.echogenicity),
+            sector,
+            placement,
             sites,
-            transmission: shadows(shadow_share, rng),
+            transmission: shadows(effects.shadow_share, rng),
             texture,
         }
     }
@@ -103,42 +188,82 @@ impl Anatomy {
     }
 
     /// Writes the scatterers of one moment to `field`.
-    pub(crate) fn paint(&self, phase: Phase, fresh: &FreshPool, rng: &mut impl RngCore, field: &mut Field) {
-        let rest = self.heart.ventricle.at(0.0);
-        let (rest_inner, rest_outer) = (Surface::new(rest, 0.0), Surface::new(rest, rest.wall_mm));
-        let outlines = self.heart.outlines(phase);
+    pub(crate) fn paint(&self, moment: Moment, fresh: &FreshPool, rng: &mut impl RngCore, field: &mut Field) {
+        let rest = self.heart.outlines(Phase::REST);
+        let outlines = self.heart.outlines(moment.phase);
+        let (w, y) = self.placement.turned(moment.shift_mm.0, moment.shift_mm.1);
+        let (shift_w, shift_y) = (w as f32, y as f32);
+        let moved = moment.shift_mm != (0.0, 0.0);
         let (keep, renew) = (FRAME_CORRELATION.sqrt(), (1.0 - FRAME_CORRELATION).sqrt());
         field.clear();
-        for row in self.sites.chunks_exact(BEAMS) {
+        for (sample, row) in self.sites.chunks_exact(BEAMS).enumerate() {
             let fresh = fresh.draw(rng, BEAMS);
-            for ((site, fresh), transmission) in row.iter().zip(fresh).zip(&self.transmission) {
-                let (level, fixed) = match outlines.matter(site.w, site.y) {
+            for (beam, ((site, fresh), transmission)) in
+                row.iter().zip(fresh).zip(&self.transmission).enumerate()
+            {
+                let (w, y) = (site.w - shift_w, site.y - shift_y);
+                // The speckle of what surrounds the heart moves with it.
+                let tissue = if moved {
+                    let (x, z) = self.sector.position_mm(sample, beam);
+                    self.texture.at((x - moment.shift_mm.0) as f32, (z - moment.shift_mm.1) as f32)
+                } else {
+                    site.tissue
+                };
+                let (level, fixed) = match outlines.matter(w, y) {
                     Matter::Cavity | Matter::Blood => (self.levels.blood, None),
                     Matter::Wall { depth } => {
-                        // The same muscle at end diastole: equal depth in the wall, equal place along it.
-                        let (x, u) = outlines
-                            .inner
-                            .between(outlines.outer, depth)
-                            .normalised(site.w, outlines.annulus - site.y);
-                        let then = rest_inner.between(rest_outer, depth);
-                        let scatterer = self.texture.at(x * then.radius, (u + CUT as f32) * then.semi_axis);
-                        (self.levels.wall, Some(scatterer))
+                        // The same muscle at end diastole.
+                        let (across, along) = outlines.material(w, y, depth, &rest);
+                        (self.levels.wall, Some(self.texture.at(across, along)))
                     }
-                    Matter::Pericardium => (self.levels.pericardium, Some(site.tissue)),
-                    Matter::RightWall => (self.levels.wall, Some(site.tissue)),
-                    Matter::Tissue => (self.levels.tissue, Some(site.tissue)),
+                    Matter::Pericardium => (self.levels.pericardium, Some(tissue)),
+                    Matter::Muscle => (self.levels.wall, Some(tissue)),
+                    Matter::Liver => (self.levels.liver, Some(tissue)),
+                    Matter::Tissue => (self.levels.tissue, Some(tissue)),
                 };
-                let near_valve = (outlines.annulus - 36.0..outlines.annulus + 6.0).contains(&site.y);
-                let leaflet =
-                    if near_valve { self.levels.leaflet * outlines.leaflet(site.w, site.y) } else { 0.0 };
+                let leaflet = self.levels.leaflet * outlines.leaflet(w, y);
                 let echo = |k: usize| {
                     let matter =
                         fixed.map_or(level * fresh[k], |fixed| level * (keep * fixed[k] + renew * fresh[k]));
-                    transmission * (matter + leaflet * site.tissue[k]) + site.clutter[k]
+                    transmission * (matter + leaflet * tissue[k]) + site.clutter[k]
                 };
                 field.push([echo(0), echo(1)]);
             }
         }
+    }
+
+    /// The colours of the blood inside `window`, while the ventricle empties at `emptying_per_ms`, written to `flow`.
+    ///
+    /// A stand-in for a flow field: a jet along the long axis through each ring, as fast as the ventricle fills or
+    /// empties, and a standing vortex.
+    pub(crate) fn flow(
+        &self,
+        moment: Moment,
+        emptying_per_ms: f64,
+        window: ColourBox,
+        flow: &mut Vec<Option<Rgb>>,
+    ) {
+        let outlines = self.heart.outlines(moment.phase);
+        let (shift_w, shift_y) = self.placement.turned(moment.shift_mm.0, moment.shift_mm.1);
+        let jet_cm_s = -JET_CM_S_MS * emptying_per_ms;
+        flow.clear();
+        flow.extend(self.sites.iter().enumerate().map(|(index, site)| {
+            let (sample, beam) = (index / BEAMS, index % BEAMS);
+            if !window.contains(sample, beam) {
+                return None;
+            }
+            let (w, y) = (site.w - shift_w as f32, site.y - shift_y as f32);
+            if !matches!(outlines.matter(w, y), Matter::Cavity | Matter::Blood) {
+                return None;
+            }
+            let (w, y) = (f64::from(w), f64::from(y));
+            let across = 0.45 + 0.55 * libm::cos(w / 7.0);
+            let along = libm::exp(-(y - f64::from(outlines.annulus())).abs() / 45.0);
+            let vortex = VORTEX_CM_S * libm::sin(w / 9.0 + 0.8) * libm::cos(y / 13.0);
+            let grain = 5.0 * f64::from(site.tissue[0]);
+            let towards = libm::cos(self.placement.side * self.sector.angle_rad(beam) - self.placement.tilt);
+            colour::hue(towards * (jet_cm_s * across * along + vortex) + grain)
+        }));
     }
 }
 
@@ -177,7 +302,7 @@ mod tests {
     fn anatomy(view: View) -> Anatomy {
         let spec = EchoSpec::sample(5);
         let sector = Sector { depth_mm: spec.machine.depth_mm, half_angle_rad: 0.7 };
-        Anatomy::new(&spec, view, sector, 0.0, &mut ChaCha8Rng::seed_from_u64(5))
+        Anatomy::new(&spec, view, sector, &Effects::NONE, &mut ChaCha8Rng::seed_from_u64(5))
     }
 
     #[test]
@@ -186,7 +311,7 @@ mod tests {
             let spec = EchoSpec::sample(5);
             let sector = Sector { depth_mm: spec.machine.depth_mm, half_angle_rad: 0.7 };
             let anatomy = anatomy(view);
-            let outlines = anatomy.heart.outlines(Phase { emptied: 0.0, valve_opening: 0.0 });
+            let outlines = anatomy.heart.outlines(Phase::REST);
             let area: f64 = anatomy
                 .sites
                 .iter()
@@ -196,7 +321,7 @@ mod tests {
                     sector.range_mm(i / BEAMS) * sector.beam_step_rad() * sector.depth_mm / SAMPLES as f64
                 })
                 .sum();
-            let exact = anatomy.heart.ventricle.at(0.0).cavity.plane_area_mm2();
+            let exact = anatomy.heart.cavity_area_mm2(0.0);
             assert!((0.975..1.005).contains(&(area / exact)), "{view:?}: {}", area / exact);
         }
     }

@@ -1,44 +1,88 @@
-//! Ways to spoil a clip, each with a severity from 0 (exclusive) to 1, where 1 is plainly unreadable.
+//! Ways to spoil a clip, each graded in the physical quantity it changes.
+
+mod effects;
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
+pub(crate) use effects::{Colour, Effects};
+
 /// What is wrong with a clip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CorruptionKind {
-    /// Gaussian blur, σ up to 5 px where the fan is 256 px high.
+    /// Gaussian blur.
     Blur,
-    /// Receiver gain too high, up to +28 dB.
+    /// Receiver gain too high.
     OverGain,
-    /// Receiver gain too low, down to −20 dB.
+    /// Receiver gain too low.
     UnderGain,
-    /// Noise floor raised from −60 dB up to −32 dB.
+    /// Noise floor raised; −60 dB is a sound machine.
     Noise,
-    /// The picture freezes; severity is the share of the clip that is frozen.
+    /// Reverberation at the probe; −16 dB is a sound machine.
+    Clutter,
+    /// Heavy persistence: each frame is the mean of its neighbours.
+    MotionAverage,
+    /// The picture freezes for this share of the clip, at its end.
     Static,
-    /// Fewer beats: 1.3 down to 0.6.
+    /// Fewer beats.
     Truncated,
-    /// Fewer frames a second: 25 down to 10.
+    /// Fewer frames a second.
     LowFps,
-    /// Acoustic shadows (ribs, no contact) over up to 60 % of the beams.
+    /// Arrhythmia: standard deviation of the beats' lengths.
+    RrJitter,
+    /// Acoustic shadows (ribs, no contact), 30 dB deep, over this share of the beams.
     Dropout,
-    /// No sector at all: the screen shows snow, and no ultrasound region is declared. Has no severity.
+    /// Respiration: the heart wanders from end to end of this way within a breath; near-field clutter and fan stay.
+    Drift,
+    /// The plane misses the apex: the ventricle is shown shorter than it is.
+    Foreshortening,
+    /// Left and right exchanged.
+    Mirror,
+    /// Colour Doppler in a box, declared in the header.
+    ColourBox,
+    /// The same with a header that does not mention colour: only the pixels tell.
+    ColourBoxSilent,
+    /// Compressed too strongly; 85 is a sound machine.
+    Jpeg,
+    /// No sector at all: the screen shows snow, and no ultrasound region is declared.
     NoFan,
+}
+
+/// How a kind is graded.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scale {
+    /// Unit of the severity, as `truth.json` names it.
+    pub unit: &'static str,
+    /// The least number allowed.
+    pub least: f64,
+    /// The greatest number allowed.
+    pub most: f64,
+    /// The severity when none is given: one that a gate has to answer.
+    pub usual: f64,
 }
 
 impl CorruptionKind {
     /// Every kind, in the order of the documentation.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 18] = [
         Self::Blur,
         Self::OverGain,
         Self::UnderGain,
         Self::Noise,
+        Self::Clutter,
+        Self::MotionAverage,
         Self::Static,
         Self::Truncated,
         Self::LowFps,
+        Self::RrJitter,
         Self::Dropout,
+        Self::Drift,
+        Self::Foreshortening,
+        Self::Mirror,
+        Self::ColourBox,
+        Self::ColourBoxSilent,
+        Self::Jpeg,
         Self::NoFan,
     ];
 
@@ -49,12 +93,43 @@ impl CorruptionKind {
             Self::OverGain => "over_gain",
             Self::UnderGain => "under_gain",
             Self::Noise => "noise",
+            Self::Clutter => "clutter",
+            Self::MotionAverage => "motion_average",
             Self::Static => "static",
             Self::Truncated => "truncated",
             Self::LowFps => "low_fps",
+            Self::RrJitter => "rr_jitter",
             Self::Dropout => "dropout",
+            Self::Drift => "drift",
+            Self::Foreshortening => "foreshortening",
+            Self::Mirror => "mirror",
+            Self::ColourBox => "colour_box",
+            Self::ColourBoxSilent => "colour_box_silent",
+            Self::Jpeg => "jpeg",
             Self::NoFan => "no_fan",
         }
+    }
+
+    /// How the kind is graded; none for what is there or not.
+    pub fn scale(self) -> Option<Scale> {
+        let (unit, least, most, usual) = match self {
+            Self::Blur => ("px of a fan 256 px high", 0.2, 8.0, 2.0),
+            Self::OverGain => ("dB", 1.0, 40.0, 20.0),
+            Self::UnderGain => ("dB", -40.0, -1.0, -20.0),
+            Self::Noise => ("dB", -60.0, -20.0, -32.0),
+            Self::Clutter => ("dB", -15.0, 0.0, -6.0),
+            Self::MotionAverage => ("frames", 2.0, 15.0, 9.0),
+            Self::Static => ("share of the clip", 0.05, 1.0, 1.0),
+            Self::Truncated => ("beats", 0.3, 1.5, 0.6),
+            Self::LowFps => ("frames/s", 5.0, 25.0, 10.0),
+            Self::RrJitter => ("% of RR", 5.0, 40.0, 15.0),
+            Self::Dropout => ("share of the beams", 0.05, 0.8, 0.4),
+            Self::Drift => ("mm", 1.0, 20.0, 12.0),
+            Self::Foreshortening => ("% of the length", 5.0, 40.0, 18.0),
+            Self::Jpeg => ("quality", 1.0, 100.0, 20.0),
+            Self::Mirror | Self::ColourBox | Self::ColourBoxSilent | Self::NoFan => return None,
+        };
+        Some(Scale { unit, least, most, usual })
     }
 }
 
@@ -70,26 +145,31 @@ impl Serialize for CorruptionKind {
     }
 }
 
-/// A corruption and how bad it is. Written `KIND` or `KIND:SEVERITY`, for instance `blur:0.5`.
+/// A corruption and how bad it is. Written `KIND` or `KIND:SEVERITY`, for instance `blur:2` or `noise:-32`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Corruption {
     kind: CorruptionKind,
-    severity: f64,
+    severity: Option<f64>,
 }
 
 impl Corruption {
-    /// A corruption at `severity` in (0, 1].
+    /// A corruption of this severity, in the unit of [`CorruptionKind::scale`]. Where all severities are negative, a
+    /// positive number is taken for the magnitude: `under_gain` by 20 is −20 dB.
     ///
     /// # Errors
-    /// [`CorruptionError::Severity`] outside that range, [`CorruptionError::NotGraded`] for `no_fan` below 1.
+    /// [`CorruptionError::Severity`] outside the scale, [`CorruptionError::NotGraded`] for a kind without one.
     pub fn new(kind: CorruptionKind, severity: f64) -> Result<Self, CorruptionError> {
-        if !(severity > 0.0 && severity <= 1.0) {
-            return Err(CorruptionError::Severity { kind, given: severity.to_string() });
+        let scale = kind.scale().ok_or(CorruptionError::NotGraded { kind })?;
+        let signed = if scale.least < 0.0 && severity > scale.most { -severity } else { severity };
+        if !(scale.least..=scale.most).contains(&signed) {
+            return Err(CorruptionError::Severity { kind, given: severity.to_string(), scale });
         }
-        if kind == CorruptionKind::NoFan && severity < 1.0 {
-            return Err(CorruptionError::NotGraded { kind });
-        }
-        Ok(Self { kind, severity })
+        Ok(Self { kind, severity: Some(signed) })
+    }
+
+    /// The corruption at its usual severity.
+    pub fn usual(kind: CorruptionKind) -> Self {
+        Self { kind, severity: kind.scale().map(|scale| scale.usual) }
     }
 
     /// What is wrong.
@@ -97,14 +177,29 @@ impl Corruption {
         self.kind
     }
 
-    /// How bad it is, (0, 1].
-    pub fn severity(self) -> f64 {
+    /// How bad it is, in the unit of [`CorruptionKind::scale`]; none for a kind without degrees.
+    pub fn severity(self) -> Option<f64> {
         self.severity
     }
 }
 
+impl From<CorruptionKind> for Corruption {
+    fn from(kind: CorruptionKind) -> Self {
+        Self::usual(kind)
+    }
+}
+
+impl fmt::Display for Corruption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.severity {
+            Some(severity) => write!(f, "{}:{severity}", self.kind),
+            None => write!(f, "{}", self.kind),
+        }
+    }
+}
+
 /// Why a text names no corruption.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum CorruptionError {
     /// No such kind.
     #[error("unknown corruption {given:?}; the kinds are {}", kinds())]
@@ -112,15 +207,18 @@ pub enum CorruptionError {
         /// The text in place of a kind.
         given: String,
     },
-    /// The severity is not a number in (0, 1].
+    /// The severity is no number, or none that the kind can have.
     #[error(
-        "severity {given:?} of {kind} is not a number above 0 and at most 1; write for instance {kind}:0.5"
+        "severity {given:?} of {kind} must be a number from {} to {} ({}); write for instance {kind}:{}",
+        scale.least, scale.most, scale.unit, scale.usual
     )]
     Severity {
         /// The kind it was given for.
         kind: CorruptionKind,
         /// The text in place of a severity.
         given: String,
+        /// What the kind can have.
+        scale: Scale,
     },
     /// This kind is there or not.
     #[error("{kind} has no degrees; write {kind} alone")]
@@ -146,61 +244,11 @@ impl FromStr for Corruption {
             .into_iter()
             .find(|kind| kind.name() == name)
             .ok_or_else(|| CorruptionError::UnknownKind { given: name.to_owned() })?;
-        let severity = match severity {
-            None => 1.0,
-            Some(text) => {
-                text.parse().map_err(|_| CorruptionError::Severity { kind, given: text.to_owned() })?
-            }
-        };
-        Self::new(kind, severity)
-    }
-}
-
-/// What a corruption changes, in physical units; [`Effects::NONE`] changes nothing.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Effects {
-    /// Standard deviation in pixels of a fan 256 px high.
-    pub(crate) blur_sigma_px: f64,
-    pub(crate) gain_db: f64,
-    /// Replaces the sampled noise floor.
-    pub(crate) noise_db: Option<f64>,
-    /// Share of the frames before the picture freezes.
-    pub(crate) live_share: f64,
-    /// Replaces the sampled length.
-    pub(crate) beats: Option<f64>,
-    /// Replaces the sampled frame rate.
-    pub(crate) frame_rate: Option<f64>,
-    /// Share of the beams in shadow.
-    pub(crate) shadow_share: f64,
-    /// Snow instead of a sector.
-    pub(crate) snow: bool,
-}
-
-impl Effects {
-    const NONE: Self = Self {
-        blur_sigma_px: 0.0,
-        gain_db: 0.0,
-        noise_db: None,
-        live_share: 1.0,
-        beats: None,
-        frame_rate: None,
-        shadow_share: 0.0,
-        snow: false,
-    };
-
-    pub(crate) fn of(corruption: Option<Corruption>) -> Self {
-        let Some(Corruption { kind, severity }) = corruption else { return Self::NONE };
-        match kind {
-            CorruptionKind::Blur => Self { blur_sigma_px: 5.0 * severity, ..Self::NONE },
-            CorruptionKind::OverGain => Self { gain_db: 28.0 * severity, ..Self::NONE },
-            CorruptionKind::UnderGain => Self { gain_db: -20.0 * severity, ..Self::NONE },
-            CorruptionKind::Noise => Self { noise_db: Some(-60.0 + 28.0 * severity), ..Self::NONE },
-            CorruptionKind::Static => Self { live_share: 1.0 - severity, ..Self::NONE },
-            CorruptionKind::Truncated => Self { beats: Some(1.3 - 0.7 * severity), ..Self::NONE },
-            CorruptionKind::LowFps => Self { frame_rate: Some(25.0 - 15.0 * severity), ..Self::NONE },
-            CorruptionKind::Dropout => Self { shadow_share: 0.6 * severity, ..Self::NONE },
-            CorruptionKind::NoFan => Self { snow: true, ..Self::NONE },
-        }
+        let Some(text) = severity else { return Ok(Self::usual(kind)) };
+        let scale = kind.scale().ok_or(CorruptionError::NotGraded { kind })?;
+        let refused = || CorruptionError::Severity { kind, given: text.to_owned(), scale };
+        let severity = text.parse().map_err(|_| refused())?;
+        Self::new(kind, severity).map_err(|_| refused())
     }
 }
 
@@ -209,11 +257,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_reads_back_from_its_name() {
+    fn every_kind_reads_back_from_its_name_and_its_text() {
         for kind in CorruptionKind::ALL {
-            assert_eq!(kind.name().parse(), Corruption::new(kind, 1.0));
+            let usual = Corruption::usual(kind);
+            assert_eq!(kind.name().parse(), Ok(usual));
+            assert_eq!(usual.to_string().parse(), Ok(usual));
+            if let Some(scale) = kind.scale() {
+                assert!((scale.least..=scale.most).contains(&scale.usual), "{kind}");
+            }
         }
-        assert_eq!("blur:0.25".parse(), Corruption::new(CorruptionKind::Blur, 0.25));
+        assert_eq!("blur:0.7".parse(), Corruption::new(CorruptionKind::Blur, 0.7));
+    }
+
+    #[test]
+    fn a_negative_scale_takes_the_magnitude_too() {
+        for text in ["under_gain:20", "under_gain:-20"] {
+            assert_eq!(text.parse::<Corruption>().unwrap().severity(), Some(-20.0));
+        }
+        assert_eq!("noise:32".parse::<Corruption>().unwrap().severity(), Some(-32.0));
+        assert!("over_gain:-20".parse::<Corruption>().is_err());
     }
 
     #[test]
@@ -223,9 +285,11 @@ mod tests {
     }
 
     #[test]
-    fn a_severity_must_lie_above_zero_and_at_most_one() {
-        for bad in ["blur:0", "blur:1.1", "blur:-1", "blur:NaN", "blur:inf", "blur:", "blur:x", "blur:1:1"] {
-            assert!(matches!(bad.parse::<Corruption>(), Err(CorruptionError::Severity { .. })), "{bad}");
+    fn a_severity_outside_the_scale_is_answered_with_the_range_and_the_unit() {
+        for bad in ["blur:0", "blur:9", "blur:-1", "blur:NaN", "blur:inf", "blur:", "blur:x", "blur:1:1"] {
+            let error = bad.parse::<Corruption>().unwrap_err();
+            assert!(matches!(error, CorruptionError::Severity { .. }), "{bad}");
+            assert!(error.to_string().contains("from 0.2 to 8 (px of a fan 256 px high)"), "{error}");
         }
         assert_eq!(
             "no_fan:0.5".parse::<Corruption>(),

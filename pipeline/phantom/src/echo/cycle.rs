@@ -15,6 +15,10 @@
 const CONTRACTION_MS: f64 = 50.0;
 /// Isovolumic relaxation, closing of the aortic to opening of the mitral valve, ms.
 const RELAXATION_MS: f64 = 80.0;
+/// How long the aortic cusps take to open or close, ms.
+const CUSP_MS: f64 = 40.0;
+/// Least time between opening and closing of the mitral valve, ms.
+const SHORTEST_FILLING_MS: f64 = 75.0;
 /// Share of the stroke volume that returns in early filling; the atrium gives the rest.
 const EARLY_SHARE: f64 = 0.75;
 
@@ -39,6 +43,13 @@ pub(crate) struct Phase {
     pub(crate) emptied: f64,
     /// Opening of mitral and tricuspid leaflets: 0 closed, 1 wide open.
     pub(crate) valve_opening: f64,
+    /// Opening of the aortic cusps: 0 closed, 1 along the wall.
+    pub(crate) aortic_opening: f64,
+}
+
+impl Phase {
+    /// Full, all valves shut.
+    pub(crate) const REST: Self = Self { emptied: 0.0, valve_opening: 0.0, aortic_opening: 0.0 };
 }
 
 /// A closed interval of time, ms.
@@ -51,36 +62,43 @@ pub struct Interval {
 }
 
 impl Cycle {
-    /// Beats whose first R wave lies at `first_r_ms` (≤ 0), one per entry of `rr_ms`.
+    /// Beats whose first R wave lies at `first_r_ms` (≤ 0), one per entry of `rr_ms`; a beat that leaves no time to fill
+    /// is lengthened.
     pub(crate) fn new(heart_rate: f64, first_r_ms: f64, rr_ms: impl IntoIterator<Item = f64>) -> Self {
+        let ejection_ms = (413.0 - 1.7 * heart_rate).min(30_000.0 / heart_rate);
+        let shortest_ms = CONTRACTION_MS + ejection_ms + RELAXATION_MS + SHORTEST_FILLING_MS;
         let mut r_ms = first_r_ms;
         let beats = rr_ms
             .into_iter()
             .map(|rr_ms| {
+                let rr_ms = rr_ms.max(shortest_ms);
                 let beat = Beat { r_ms, rr_ms };
                 r_ms += rr_ms;
                 beat
             })
             .collect();
-        let ejection_ms = (413.0 - 1.7 * heart_rate).min(30_000.0 / heart_rate);
         Self { beats, ejection_ms }
     }
 
     /// The state at `t_ms`; a time outside the beats is held at end diastole.
     pub(crate) fn phase(&self, t_ms: f64) -> Phase {
-        const REST: Phase = Phase { emptied: 0.0, valve_opening: 0.0 };
-        let Some(beat) = self.beats.iter().rev().find(|beat| beat.r_ms <= t_ms) else { return REST };
+        let Some(beat) = self.beats.iter().rev().find(|beat| beat.r_ms <= t_ms) else { return Phase::REST };
         let t = t_ms - beat.r_ms;
         let closure = CONTRACTION_MS + self.ejection_ms;
         let filling = closure + RELAXATION_MS;
         if t < CONTRACTION_MS {
-            return REST;
+            return Phase::REST;
         }
         if t < closure {
-            return Phase { emptied: smooth((t - CONTRACTION_MS) / self.ejection_ms), valve_opening: 0.0 };
+            let (since, until) = (t - CONTRACTION_MS, closure - t);
+            return Phase {
+                emptied: smooth(since / self.ejection_ms),
+                aortic_opening: smooth(since.min(until) / CUSP_MS),
+                ..Phase::REST
+            };
         }
         if t < filling {
-            return Phase { emptied: 1.0, valve_opening: 0.0 };
+            return Phase { emptied: 1.0, ..Phase::REST };
         }
         let diastole = beat.rr_ms - filling;
         let early = (0.55 * diastole).min(200.0);
@@ -92,7 +110,13 @@ impl Cycle {
         // Leaflets follow the inflow and drift half shut between the two waves.
         let drift = if t > early / 2.0 && t < atrial_start + atrial / 2.0 { 0.3 } else { 0.0 };
         let valve_opening = flow(t / early).max(0.75 * flow((t - atrial_start) / atrial)).max(drift);
-        Phase { emptied, valve_opening }
+        Phase { emptied, valve_opening, ..Phase::REST }
+    }
+
+    /// Share of the stroke volume that leaves in a millisecond; negative while the ventricle fills.
+    pub(crate) fn emptying_per_ms(&self, t_ms: f64) -> f64 {
+        const STEP_MS: f64 = 2.0;
+        (self.phase(t_ms + STEP_MS).emptied - self.phase(t_ms - STEP_MS).emptied) / (2.0 * STEP_MS)
     }
 
     /// R waves inside `0..duration_ms`.
@@ -178,6 +202,14 @@ mod tests {
             let steepest = samples.windows(2).map(|pair| (pair[1] - pair[0]).abs()).fold(0.0, f64::max);
             assert!(steepest < 0.003, "a jump of {steepest} at HR {heart_rate}");
         }
+    }
+
+    #[test]
+    fn a_premature_beat_still_fills_the_ventricle() {
+        let cycle = Cycle::new(140.0, 0.0, [428.0, 200.0, 428.0]);
+        let r_waves = cycle.r_waves_ms(2000.0);
+        assert!(r_waves[2] - r_waves[1] > 300.0, "{r_waves:?}");
+        assert!(r_waves.iter().all(|r| cycle.phase(*r).emptied < 1e-9));
     }
 
     #[test]

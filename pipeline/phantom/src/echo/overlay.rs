@@ -13,7 +13,7 @@ pub(crate) const ECG_LEFT: usize = 40;
 /// Rightmost column of the electrocardiogram, inclusive.
 pub(crate) const ECG_RIGHT: usize = 599;
 
-type Rgb = [u8; 3];
+pub(crate) type Rgb = [u8; 3];
 const TEXT: Rgb = [190, 200, 210];
 const WARNING: Rgb = [255, 200, 0];
 const TRACE: Rgb = [0, 230, 60];
@@ -62,6 +62,11 @@ impl Screen {
         self.text((8, 32), 2, "PHANTOM", WARNING);
     }
 
+    /// A line of large text.
+    pub(crate) fn line(&mut self, at: (usize, usize), text: &str) {
+        self.text(at, 2, text, TEXT);
+    }
+
     /// The whole clip's electrocardiogram, one column per `duration / width`.
     pub(crate) fn electrocardiogram(&mut self, cycle: &Cycle, duration_ms: f64) {
         let columns = ECG_RIGHT - ECG_LEFT + 1;
@@ -84,6 +89,11 @@ impl Screen {
     pub(crate) fn cursor(&mut self, share: f64) {
         let x = ECG_LEFT + (share * (ECG_RIGHT - ECG_LEFT) as f64) as usize;
         (ECG_BOTTOM..HEIGHT).for_each(|y| self.set(x, y, CURSOR));
+    }
+
+    /// Writes a colour into one pixel.
+    pub(crate) fn set_colour(&mut self, index: usize, colour: Rgb) {
+        self.rgb[index * 3..index * 3 + 3].copy_from_slice(&colour);
     }
 
     /// Writes grey into one pixel.

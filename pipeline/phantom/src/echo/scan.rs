@@ -82,6 +82,15 @@ impl ScanConverter {
         }
     }
 
+    /// (screen index, sample, beam) of the fan's pixels, each with the polar sample it is nearest to.
+    pub(crate) fn nearest(&self) -> impl Iterator<Item = (usize, usize, usize)> {
+        self.pixels.iter().map(|pixel| {
+            let (sample, beam) = (pixel.polar as usize / BEAMS, pixel.polar as usize % BEAMS);
+            let nearer = |share: u16| usize::from(share >= 128);
+            (pixel.screen as usize, sample + nearer(pixel.beyond), beam + nearer(pixel.beside))
+        })
+    }
+
     /// Screen indices of the fan's pixels.
     pub(crate) fn indices(&self) -> impl Iterator<Item = usize> {
         self.pixels.iter().map(|pixel| pixel.screen as usize)

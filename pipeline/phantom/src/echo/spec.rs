@@ -4,8 +4,12 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-use super::corruption::Corruption;
+use super::corruption::{Corruption, Effects};
 use super::geometry::{Ventricle, VentricleSize};
+use super::traces::Doppler;
+
+/// Instances of a study; a real one has 30 to 100.
+pub const MOST_INSTANCES: usize = 200;
 
 /// Everything that determines a study; equal specifications give equal bytes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -18,10 +22,46 @@ pub struct EchoSpec {
     pub machine: Machine,
     /// How strongly each kind of matter scatters.
     pub echogenicity: Echogenicity,
-    /// How the cines are stored.
+    /// How pixels are stored.
     pub encoding: Encoding,
-    /// What is wrong with the cines, if anything.
+    /// What is wrong with the loops and their stills, if anything.
     pub corruption: Option<Corruption>,
+    /// The instances, in order, at most [`MOST_INSTANCES`].
+    pub contents: Vec<Content>,
+    /// What the machine does not send.
+    pub omissions: Vec<Omission>,
+}
+
+/// What an instance shows.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Content {
+    /// A cine of a view.
+    Loop(View),
+    /// The first frame of the first loop of that view; of a loop of its own where there is none.
+    Still(View),
+    /// A cine of a view with colour Doppler, never spoilt.
+    ColourLoop(View),
+    /// A still of a Doppler spectrum.
+    Spectrum(Doppler),
+    /// A still of the middle beam of a parasternal long axis over time.
+    MMode,
+    /// A page of measurements, as a secondary capture.
+    Worksheet,
+}
+
+/// What a machine in the field may leave out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Omission {
+    /// View Code Sequence, View Name and the view's name in the picture: few machines send them.
+    View,
+    /// R Wave Time Vector.
+    RWaves,
+    /// Heart Rate, in the header and in the picture.
+    HeartRate,
+    /// The electrocardiogram: no leads on the patient.
+    Ecg,
 }
 
 /// The heart of a phantom.
@@ -48,7 +88,7 @@ pub struct Machine {
     pub frame_rate: f64,
     /// Length of a cine in beats, 0.3..=4.
     pub beats: f64,
-    /// Depth of the sector, 110..=220 mm.
+    /// Depth of an apical sector, 110..=190 mm; parasternal ones are 20 mm shallower, subcostal ones 30 mm deeper.
     pub depth_mm: f64,
     /// Half the opening of the sector, 25..=44°.
     pub half_angle_deg: f64,
@@ -83,7 +123,7 @@ pub enum Encoding {
     Native,
 }
 
-/// An apical view.
+/// A view of the heart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum View {
@@ -91,30 +131,69 @@ pub enum View {
     A4c,
     /// Apical two-chamber.
     A2c,
+    /// Parasternal long axis.
+    Plax,
+    /// Parasternal short axis at the papillary muscles.
+    Psax,
+    /// Subcostal four-chamber.
+    Subcostal,
 }
 
 impl View {
-    /// `A4C` or `A2C`.
+    /// Every view, in the order a study is taken.
+    pub const ALL: [Self; 5] = [Self::A4c, Self::A2c, Self::Plax, Self::Psax, Self::Subcostal];
+
+    /// Depth of this view's sector, mm.
+    pub(crate) fn depth_mm(self, machine: &Machine) -> f64 {
+        machine.depth_mm
+            + match self {
+                Self::A4c | Self::A2c => 0.0,
+                Self::Plax | Self::Psax => -20.0,
+                Self::Subcostal => 30.0,
+            }
+    }
+
+    /// View Number (0008,2128), 1-based.
+    pub(crate) fn number(self) -> usize {
+        1 + Self::ALL.iter().take_while(|view| **view != self).count()
+    }
+
+    /// `A4C`, `A2C`, `PLAX`, `PSAX` or `SUBCOSTAL`.
     pub fn name(self) -> &'static str {
         match self {
             Self::A4c => "A4C",
             Self::A2c => "A2C",
+            Self::Plax => "PLAX",
+            Self::Psax => "PSAX",
+            Self::Subcostal => "SUBCOSTAL",
         }
     }
 }
 
-/// A value of an [`EchoSpec`] that no study can be made from.
+/// Why no study can be made from an [`EchoSpec`].
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("{field} is {value}; it must lie in {least}..={most}")]
-pub struct SpecError {
-    /// The field's path inside [`EchoSpec`].
-    pub field: &'static str,
-    /// Its value.
-    pub value: f64,
-    /// The least value allowed.
-    pub least: f64,
-    /// The greatest value allowed.
-    pub most: f64,
+pub enum SpecError {
+    /// A value lies outside its range.
+    #[error("{field} is {value}; it must lie in {least}..={most}")]
+    Range {
+        /// The field's path inside [`EchoSpec`].
+        field: &'static str,
+        /// Its value.
+        value: f64,
+        /// The least value allowed.
+        least: f64,
+        /// The greatest value allowed.
+        most: f64,
+    },
+    /// Nothing in the study has a truth.
+    #[error("contents names no loop; a study needs one")]
+    NoLoop,
+    /// A view across the long axis shows nothing of its length.
+    #[error("corruption foreshortening needs views along the long axis, not PSAX")]
+    ForeshortenedShortAxis,
+    /// A quality of JPEG for pixels that are not JPEG.
+    #[error("corruption jpeg needs encoding jpeg, not native")]
+    JpegOfNative,
 }
 
 impl EchoSpec {
@@ -148,11 +227,77 @@ impl EchoSpec {
             wall_db: rng.random_range(-15.0..-10.0),
             tissue_db: rng.random_range(-20.0..-15.0),
         };
-        Self { seed, heart, machine, echogenicity, encoding: Encoding::Jpeg, corruption: None }
+        Self {
+            seed,
+            heart,
+            machine,
+            echogenicity,
+            encoding: Encoding::Jpeg,
+            corruption: None,
+            contents: vec![Content::Loop(View::A4c), Content::Loop(View::A2c), Content::Still(View::A4c)],
+            omissions: Vec::new(),
+        }
+    }
+
+    /// The same with a single instance, a loop of `view`.
+    #[must_use]
+    pub fn with_loop(self, view: View) -> Self {
+        Self { contents: vec![Content::Loop(view)], ..self }
+    }
+
+    /// The same as a whole exam of so many instances: one A4C loop among colour, spectra, stills, M-mode, worksheets and
+    /// loops of other views, in the order chance gives.
+    #[must_use]
+    pub fn with_exam(self, instances: usize) -> Self {
+        let rng = &mut ChaCha8Rng::seed_from_u64(self.seed);
+        rng.set_stream(2);
+        let mut contents: Vec<Content> = (1..instances)
+            .map(|_| {
+                let any = View::ALL[rng.random_range(0..View::ALL.len())];
+                match rng.random_range(0..100) {
+                    0..35 => Content::ColourLoop(any),
+                    35..45 => Content::Spectrum(Doppler::Pulsed),
+                    45..53 => Content::Spectrum(Doppler::Continuous),
+                    53..68 => Content::Still(any),
+                    68..73 => Content::MMode,
+                    73..83 => Content::Loop(View::Plax),
+                    83..91 => Content::Loop(View::Psax),
+                    91..95 => Content::Loop(View::Subcostal),
+                    _ => Content::Worksheet,
+                }
+            })
+            .collect();
+        contents.insert(rng.random_range(0..=contents.len()), Content::Loop(View::A4c));
+        Self { contents, ..self }
+    }
+
+    /// The same, spoilt.
+    #[must_use]
+    pub fn spoilt_by(self, corruption: impl Into<Corruption>) -> Self {
+        Self { corruption: Some(corruption.into()), ..self }
+    }
+
+    pub(crate) fn omits(&self, part: Omission) -> bool {
+        self.omissions.contains(&part)
     }
 
     /// The specification, if a study can be made from it.
     pub(crate) fn check(&self) -> Result<(), SpecError> {
+        if !self.contents.iter().any(|content| matches!(content, Content::Loop(_))) {
+            return Err(SpecError::NoLoop);
+        }
+        let count = self.contents.len() as f64;
+        if self.contents.len() > MOST_INSTANCES {
+            let (least, most) = (1.0, MOST_INSTANCES as f64);
+            return Err(SpecError::Range { field: "contents.len", value: count, least, most });
+        }
+        let effects = Effects::of(self.corruption);
+        if effects.foreshortening > 0.0 && self.contents.contains(&Content::Loop(View::Psax)) {
+            return Err(SpecError::ForeshortenedShortAxis);
+        }
+        if self.encoding == Encoding::Native && effects.jpeg_quality.is_some() {
+            return Err(SpecError::JpegOfNative);
+        }
         let Self { heart, machine, echogenicity, .. } = self;
         let bounds = [
             ("heart.ef_percent", heart.ef_percent, 5.0, 85.0),
@@ -163,7 +308,7 @@ impl EchoSpec {
             ("heart.heart_rate", heart.heart_rate, 35.0, 160.0),
             ("machine.frame_rate", machine.frame_rate, 5.0, 120.0),
             ("machine.beats", machine.beats, 0.3, 4.0),
-            ("machine.depth_mm", machine.depth_mm, 110.0, 220.0),
+            ("machine.depth_mm", machine.depth_mm, 110.0, 190.0),
             ("machine.half_angle_deg", machine.half_angle_deg, 25.0, 44.0),
             ("machine.frequency_mhz", machine.frequency_mhz, 1.5, 5.0),
             ("machine.gain_db", machine.gain_db, -40.0, 40.0),
@@ -176,7 +321,7 @@ impl EchoSpec {
         bounds
             .into_iter()
             .find(|&(_, value, least, most)| !(least..=most).contains(&value))
-            .map_or(Ok(()), |(field, value, least, most)| Err(SpecError { field, value, least, most }))
+            .map_or(Ok(()), |(field, value, least, most)| Err(SpecError::Range { field, value, least, most }))
     }
 }
 

@@ -24,7 +24,7 @@ pub struct Truth {
     pub synthetic: bool,
     /// Seed of the study's [`EchoSpec`].
     pub seed: u64,
-    /// The instance that the fields below speak of: the first apical cine.
+    /// The loop that the study is about: the first apical one without colour, else the first one.
     #[serde(flatten)]
     pub cine: CineTruth,
     /// Ejection fraction, 100 · (EDV − ESV) / EDV.
@@ -33,16 +33,8 @@ pub struct Truth {
     pub edv_ml: f64,
     /// End-systolic volume, ml.
     pub esv_ml: f64,
-    /// Area of the left ventricle in an apical plane at end diastole, cm².
-    pub ed_area_cm2: f64,
-    /// The same at end systole, cm².
-    pub es_area_cm2: f64,
     /// Beats a minute.
     pub heart_rate: f64,
-    /// What is wrong with every cine of the study.
-    pub corruption: Option<CorruptionKind>,
-    /// How bad it is, (0, 1].
-    pub severity: Option<f64>,
     /// Every cine; the same heart in each.
     pub cines: Vec<CineTruth>,
     /// Instances that are no cine, to which a gate's answer is "not applicable".
@@ -74,6 +66,18 @@ pub struct CineTruth {
     pub fps: f64,
     /// Centimetres per pixel of the sector; none when no sector is shown.
     pub cm_per_pixel: Option<f64>,
+    /// Area of the left ventricle as the plane shows it at end diastole, cm², whether or not the sector holds all of it.
+    pub ed_area_cm2: f64,
+    /// The same at end systole, cm².
+    pub es_area_cm2: f64,
+    /// Colour Doppler lies over it.
+    pub colour: bool,
+    /// What is wrong with it.
+    pub corruption: Option<CorruptionKind>,
+    /// How bad that is; none for a kind without degrees.
+    pub severity: Option<f64>,
+    /// The unit of `severity`.
+    pub severity_unit: Option<&'static str>,
 }
 
 /// The content of `truth.json`: one entry per study, in the order they were made.
@@ -84,7 +88,7 @@ pub struct Truths {
     pub studies: Vec<Truth>,
 }
 
-/// What to write.
+/// Sampled studies.
 #[derive(Debug, Clone, Copy)]
 pub struct Batch {
     /// How many studies.
@@ -105,16 +109,16 @@ impl Batch {
     }
 }
 
-/// Writes `<out_dir>/<study_uid>/<instance_uid>.dcm` one study at a time, and `<out_dir>/truth.json` last.
+/// Writes `<out_dir>/<study_uid>/<instance_uid>.dcm` one study at a time, in the order of `specs`, and `<out_dir>/truth.json` last.
 ///
 /// Every file appears whole or not at all (written beside, synced, renamed); a `truth.json` says that all its studies
 /// are there. An earlier `truth.json` of the folder is replaced; earlier studies are left.
 ///
 /// # Errors
 /// [`EchoError::Io`] with the path that could not be written.
-pub fn write_studies(out_dir: &Path, batch: Batch) -> Result<Truths, EchoError> {
-    let mut studies = Vec::with_capacity(batch.count.min(1024));
-    for spec in batch.specs() {
+pub fn write_studies(out_dir: &Path, specs: impl IntoIterator<Item = EchoSpec>) -> Result<Truths, EchoError> {
+    let mut studies = Vec::new();
+    for spec in specs {
         let study = generate(&spec)?;
         let folder = out_dir.join(&study.study_uid);
         fs::create_dir_all(&folder).map_err(|source| EchoError::Io { path: folder.clone(), source })?;

@@ -97,6 +97,14 @@ impl Fan {
         upper().filter(|(_, grey)| f64::from(*grey) < threshold).count() as f64 / upper().count() as f64
     }
 
+    /// Share of pixels darker than tissue between two depths, as shares of the fan.
+    pub(crate) fn dark_share(&self, depths: std::ops::Range<f64>) -> f64 {
+        let smooth = Self { screen: blur(&self.screen, 4.0), ..*self };
+        let band = || smooth.pixels().filter(|(depth, _)| depths.contains(depth));
+        let threshold = 0.7 * self.mean();
+        band().filter(|(_, grey)| f64::from(*grey) < threshold).count() as f64 / band().count() as f64
+    }
+
     /// Share of bright pixels left and right of the fan.
     pub(crate) fn bright_outside(&self) -> f64 {
         let sides = || {
