@@ -1,11 +1,11 @@
 //! Frames from sandboxed decode workers: processes of this binary with limits on memory, processor time and wall clock.
 //!
 //! ```text
-//!   stage's thread: header, frame ─▶ check out a worker ─▶ request ─▶ answer ─▶ check in
-//!                                     (waits while all       │
-//!                                      n are busy)           ├─ ends without an answer ─▶ fresh worker, once more
-//!                                                            │                              └─ again: DECODER_CRASHED
-//!                                                            └─ wall clock, CPU limit ───▶ killed: DECODER_TIMEOUT
+//!   stage's thread: a question ─▶ check out a worker ─▶ request ─▶ answer ─▶ check in
+//!                                  (waits while all       │
+//!                                   n are busy)           ├─ ends without an answer ─▶ fresh worker, once more
+//!                                                         │                              └─ again: DECODER_CRASHED
+//!                                                         └─ wall clock, CPU limit ───▶ killed: DECODER_TIMEOUT
 //! ```
 //!
 //! - A crash or timeout costs one instance; the next request gets a fresh process.
@@ -24,13 +24,13 @@ use std::{
 };
 
 use schemas::{BlobRef, FrameNumber, ReasonCode};
-use stage::{BlobError, ClipHeader, Frame, FrameError, Frames, Image};
+use stage::{BlobError, ClipHeader, EcgStrip, Frame, FrameError, Frames, Image, SlideHeader, TilePosition};
 
 pub use process::WorkerStartError;
 
 use crate::{
     ObjectBlobs,
-    wire::{Question, Request},
+    wire::{Answer, Question, Request, Strip},
 };
 use process::{Reply, WorkerEnd, WorkerProcess};
 
@@ -46,10 +46,11 @@ pub struct DecodePoolConfig {
     pub args: Vec<OsString>,
     /// Most processes at once; 0 counts as 1.
     pub workers: usize,
-    /// Wall clock of one request. The first of an instance also checks its digest and finds its mask.
+    /// Wall clock of one request. The first of an instance also finds its mask; what checking the digest of a large one
+    /// takes comes on top.
     pub request_timeout: Duration,
-    /// Address space of a worker in bytes (RLIMIT_AS).
-    pub address_space_bytes: u64,
+    /// Resident memory of a worker in bytes. What would pass it costs the instance its worker, twice: `DECODER_CRASHED`.
+    pub memory_bytes: u64,
 }
 
 /// The pool.
@@ -121,8 +122,9 @@ impl Slot {
             Some(process) => process,
             None => WorkerProcess::start(config).map_err(WorkerEnd::NotStarted)?,
         };
-        self.last = None;
-        let reply = process.ask(request, config.request_timeout)?;
+        let open = self.last.take().is_some_and(|last| last == request.blob);
+        let checking = if open { 0 } else { request.checking_seconds() };
+        let reply = process.ask(request, config.request_timeout + Duration::from_secs(checking))?;
         self.process = Some(process);
         self.last = Some(request.blob.clone());
         Ok(reply)
@@ -149,23 +151,52 @@ impl Drop for CheckedOut<'_> {
     }
 }
 
+impl DecodePool {
+    /// As [`Self::ask`], with the worker's refusal as the error it stands for.
+    fn answer(&self, blob: &BlobRef, question: Question) -> Result<Reply, FrameError> {
+        match self.ask(blob, question)? {
+            Reply { answer: Answer::Failed(fault), .. } => Err(fault.into_error(blob)),
+            reply => Ok(reply),
+        }
+    }
+}
+
 impl Frames for DecodePool {
     fn header(&self, instance: &BlobRef) -> Result<ClipHeader, FrameError> {
-        match self.ask(instance, Question::Header)? {
-            Reply::Header(header) => Ok(*header),
-            Reply::Failed(fault) => Err(fault.into_error(instance)),
-            Reply::Frame(_) => Err(other_reply()),
+        match self.answer(instance, Question::Header)? {
+            Reply { answer: Answer::Header(header), .. } => Ok(*header),
+            _ => Err(other_reply()),
         }
     }
 
     fn frame(&self, instance: &BlobRef, number: FrameNumber) -> Result<Frame, FrameError> {
-        match self.ask(instance, Question::Frame(number))? {
-            Reply::Frame(picture) => {
-                let Image { width, height, rgb } = picture;
-                Ok(Frame { number, image: Image { width, height, rgb } })
+        match self.answer(instance, Question::Frame(number))? {
+            Reply { answer: Answer::Frame(_), picture: Some(image) } => Ok(Frame { number, image }),
+            _ => Err(other_reply()),
+        }
+    }
+
+    fn ecg(&self, instance: &BlobRef, number: FrameNumber) -> Result<Option<EcgStrip>, FrameError> {
+        match self.answer(instance, Question::Ecg(number))? {
+            Reply { answer: Answer::Ecg(Some(Strip { seconds_per_pixel, .. })), picture: Some(image) } => {
+                Ok(Some(EcgStrip { image, seconds_per_pixel }))
             }
-            Reply::Failed(fault) => Err(fault.into_error(instance)),
-            Reply::Header(_) => Err(other_reply()),
+            Reply { answer: Answer::Ecg(None), .. } => Ok(None),
+            _ => Err(other_reply()),
+        }
+    }
+
+    fn slide(&self, instance: &BlobRef) -> Result<SlideHeader, FrameError> {
+        match self.answer(instance, Question::Slide)? {
+            Reply { answer: Answer::Slide(header), .. } => Ok(*header),
+            _ => Err(other_reply()),
+        }
+    }
+
+    fn tile(&self, instance: &BlobRef, position: TilePosition) -> Result<Option<Image>, FrameError> {
+        match self.answer(instance, Question::Tile(position))? {
+            Reply { answer: Answer::Tile(_), picture } => Ok(picture),
+            _ => Err(other_reply()),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Inside a decode worker process: one request at a time, under limits that it puts on itself before the first.
 //!
-//! The last instance stays open with its header, the places of its frames and its mask, so that the frames of a clip cost
-//! their own decoding only. A panic, an abort, a stack overflow or a signal ends the process; the pool notices, and the
+//! The last instance stays open with its header, the places of its frames or tiles and its mask, so that each picture of a
+//! clip or slide costs its own decoding only. A panic, an abort, a stack overflow or a signal ends the process; the pool notices, and the
 //! instance pays for it.
 
 use std::{
@@ -10,16 +10,22 @@ use std::{
     path::Path,
 };
 
-use pixels::{Clip, Mask};
+use pixels::{Clip, Mask, Slide};
 use rustix::{
     process::{Resource, Rlimit, getrlimit, setrlimit},
     time::{ClockId, clock_gettime},
 };
 use schemas::{BlobRef, Digest, FrameNumber, ReasonCode};
 use sha2::{Digest as _, Sha256};
-use stage::{FrameError, Image};
+use stage::{EcgStrip, FrameError, Image};
 
-use crate::wire::{Answer, Fault, PROTOCOL, Question, Ready, Request, Setup, Size, receive, send};
+use crate::wire::{Answer, Fault, PROTOCOL, Question, Ready, Request, Setup, Size, Strip, receive, send};
+
+/// Resident bytes of the program itself: code, constants, and what the system maps. The data limit counts none of them.
+const PROGRAM_BYTES: u64 = 32 << 20;
+/// Address space for each byte of memory. The data limit binds what is written to; this binds what is only reserved, and
+/// stands in where a kernel counts the heap alone as data (Linux before 4.7).
+const RESERVED_SHARE: u64 = 4;
 
 /// Why a worker ends before its input does.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +41,8 @@ pub enum ServeError {
 /// Answers requests from `input` on `output` until the input ends. Nothing else may be written to either.
 pub fn serve(mut input: impl Read, mut output: impl Write) -> Result<(), ServeError> {
     let Some(setup) = receive::<Setup>(&mut input)? else { return Ok(()) };
-    limit(Resource::As, setup.address_space_bytes, Reach::ForGood)?;
+    limit(Resource::Data, setup.memory_bytes.saturating_sub(PROGRAM_BYTES), Reach::ForGood)?;
+    limit(Resource::As, setup.memory_bytes.saturating_mul(RESERVED_SHARE), Reach::ForGood)?;
     limit(Resource::Core, 0, Reach::ForGood)?;
     send(&mut output, &Ready { protocol: PROTOCOL }, &[])?;
     let mut last = None;
@@ -43,7 +50,9 @@ pub fn serve(mut input: impl Read, mut output: impl Write) -> Result<(), ServeEr
         // The kernel counts over the life of the process, so the limit moves ahead of what was used. Only the soft one:
         // lowering the hard limit could never be undone.
         let used = clock_gettime(ClockId::ProcessCPUTime).tv_sec.unsigned_abs();
-        limit(Resource::Cpu, used + 1 + setup.cpu_seconds, Reach::UntilMoved)?;
+        let open = last.as_ref().is_some_and(|opened: &Opened| opened.blob == request.blob);
+        let checking = if open { 0 } else { request.checking_seconds() };
+        limit(Resource::Cpu, used + 1 + setup.cpu_seconds + checking, Reach::UntilMoved)?;
         let (answer, picture) = match answer(&mut last, &request) {
             Ok((answer, picture)) => (answer, picture),
             Err(error) => (Answer::Failed(Fault::of(&error)), None),
@@ -71,11 +80,19 @@ fn limit(resource: Resource, wanted: u64, reach: Reach) -> Result<(), rustix::io
     setrlimit(resource, Rlimit { current, maximum })
 }
 
-/// An instance whose content was checked, ready for its frames.
+/// An instance whose content was checked. It is read as a clip or as a slide: a slide has no mask to look for, and a clip
+/// no levels. At most one of the two is there.
 struct Opened {
     blob: BlobRef,
+    file: File,
+    clip: Option<MaskedClip>,
+    slide: Option<Slide<BufReader<File>>>,
+}
+
+struct MaskedClip {
     clip: Clip<BufReader<File>>,
-    mask: Mask,
+    /// Looked for when the first frame is asked for.
+    mask: Option<Mask>,
 }
 
 fn answer(last: &mut Option<Opened>, request: &Request) -> Result<(Answer, Option<Image>), FrameError> {
@@ -88,16 +105,42 @@ fn answer(last: &mut Option<Opened>, request: &Request) -> Result<(Answer, Optio
         }
     };
     match request.question {
-        Question::Header => Ok((Answer::Header(Box::new(opened.clip.clip_header(&opened.mask))), None)),
-        Question::Frame(FrameNumber(0)) => Err(FrameError::Damaged {
-            code: const { ReasonCode::known("FRAME_INDEX") },
-            detail: "frame 0 asked for; frames count from 1".to_owned(),
-        }),
+        Question::Header => {
+            let (clip, mask) = opened.clip()?.masked()?;
+            Ok((Answer::Header(Box::new(clip.clip_header(mask))), None))
+        }
         Question::Frame(number) => {
-            let picture = opened.clip.masked_frame(number.index(), &opened.mask)?.into_image();
-            Ok((Answer::Frame(Size { width: picture.width, height: picture.height }), Some(picture)))
+            let index = index_of(number)?;
+            let (clip, mask) = opened.clip()?.masked()?;
+            let picture = clip.masked_frame(index, mask)?.into_image();
+            Ok((Answer::Frame(Size::of(&picture)), Some(picture)))
+        }
+        Question::Ecg(number) => {
+            let index = index_of(number)?;
+            Ok(match opened.clip()?.clip.ecg(index)? {
+                None => (Answer::Ecg(None), None),
+                Some(EcgStrip { image, seconds_per_pixel }) => {
+                    let strip = Strip { size: Size::of(&image), seconds_per_pixel };
+                    (Answer::Ecg(Some(strip)), Some(image))
+                }
+            })
+        }
+        Question::Slide => Ok((Answer::Slide(Box::new(opened.slide()?.header().clone())), None)),
+        Question::Tile(position) => {
+            let picture = opened.slide()?.tile(position)?;
+            Ok((Answer::Tile(picture.as_ref().map(Size::of)), picture))
         }
     }
+}
+
+fn index_of(number: FrameNumber) -> Result<u32, FrameError> {
+    if number.0 == 0 {
+        return Err(FrameError::Damaged {
+            code: const { ReasonCode::known("FRAME_INDEX") },
+            detail: "frame 0 asked for; frames count from 1".to_owned(),
+        });
+    }
+    Ok(number.index())
 }
 
 fn open(request: &Request) -> Result<Opened, FrameError> {
@@ -109,10 +152,45 @@ fn open(request: &Request) -> Result<Opened, FrameError> {
     if !matches(&mut file, &request.blob).map_err(unreadable)? {
         return Err(FrameError::Mismatch { key: request.blob.key() });
     }
-    file.rewind().map_err(unreadable)?;
-    let mut clip = Clip::open(BufReader::new(file))?;
-    let mask = clip.mask()?;
-    Ok(Opened { blob: request.blob.clone(), clip, mask })
+    Ok(Opened { blob: request.blob.clone(), file, clip: None, slide: None })
+}
+
+impl Opened {
+    /// The same open file, from its start: what was checked is what is read.
+    fn reader(&self) -> Result<BufReader<File>, FrameError> {
+        let unavailable = |error: io::Error| FrameError::Unavailable(Box::new(error));
+        let mut file = self.file.try_clone().map_err(unavailable)?;
+        file.rewind().map_err(unavailable)?;
+        Ok(BufReader::new(file))
+    }
+
+    fn clip(&mut self) -> Result<&mut MaskedClip, FrameError> {
+        self.slide = None;
+        let clip = match self.clip.take() {
+            Some(clip) => clip,
+            None => MaskedClip { clip: Clip::open(self.reader()?)?, mask: None },
+        };
+        Ok(self.clip.insert(clip))
+    }
+
+    fn slide(&mut self) -> Result<&mut Slide<BufReader<File>>, FrameError> {
+        self.clip = None;
+        let slide = match self.slide.take() {
+            Some(slide) => slide,
+            None => Slide::open(self.reader()?)?,
+        };
+        Ok(self.slide.insert(slide))
+    }
+}
+
+impl MaskedClip {
+    fn masked(&mut self) -> Result<(&mut Clip<BufReader<File>>, &Mask), FrameError> {
+        let mask = match self.mask.take() {
+            Some(mask) => mask,
+            None => self.clip.mask()?,
+        };
+        Ok((&mut self.clip, self.mask.insert(mask)))
+    }
 }
 
 /// Whether the file is what its reference says. A wrong length is seen without reading.

@@ -1,7 +1,7 @@
 //! What travels between the pool and a decode worker.
 //!
 //! ```text
-//!   message   u32 little-endian length of the head │ head, JSON │ of a frame alone: 3 * width * height bytes RGB
+//!   message   u32 little-endian length of the head │ head, JSON │ of a picture: 3 * width * height bytes RGB
 //!
 //!   pool ──▶ Setup   ──▶ worker       once
 //!   pool ◀── Ready   ◀── worker
@@ -13,7 +13,7 @@ use std::io::{self, Read, Write};
 
 use schemas::{BlobRef, FrameNumber, NotAnalysable, ReasonCode};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use stage::{ClipHeader, FrameError};
+use stage::{ClipHeader, FrameError, Image, SlideHeader, TilePosition};
 
 /// Most bytes of a head. The longest holds the times of every frame of a clip.
 const MAX_HEAD_BYTES: u32 = 16 * 1024 * 1024;
@@ -21,11 +21,15 @@ const MAX_HEAD_BYTES: u32 = 16 * 1024 * 1024;
 /// Most bytes of a picture: what a worker under its memory limit could not have made is refused unread.
 const MAX_PICTURE_BYTES: u64 = 512 * 1024 * 1024;
 
+/// Bytes a second at which the digest of an instance is checked, on a slow disk and a processor without instructions for
+/// it. The first request of a slide of gigabytes gets this much longer than others.
+const CHECKED_BYTES_A_SECOND: u64 = 100_000_000;
+
 /// The worker's limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Setup {
-    /// RLIMIT_AS in bytes.
-    pub(crate) address_space_bytes: u64,
+    /// Resident memory in bytes.
+    pub(crate) memory_bytes: u64,
     /// Processor time of one request in seconds.
     pub(crate) cpu_seconds: u64,
 }
@@ -38,7 +42,7 @@ pub(crate) struct Ready {
 }
 
 /// The protocol's number.
-pub(crate) const PROTOCOL: u32 = 1;
+pub(crate) const PROTOCOL: u32 = 2;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Request {
@@ -47,20 +51,50 @@ pub(crate) struct Request {
     pub(crate) question: Question,
 }
 
+impl Request {
+    /// Whole seconds that checking the digest may take.
+    pub(crate) fn checking_seconds(&self) -> u64 {
+        self.blob.bytes / CHECKED_BYTES_A_SECOND
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Question {
     Header,
     Frame(FrameNumber),
+    Ecg(FrameNumber),
+    Slide,
+    Tile(TilePosition),
 }
 
+/// Where it carries a [`Size`], the bytes of that picture follow the head.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Answer {
     Header(Box<ClipHeader>),
-    /// The picture's bytes follow the head.
     Frame(Size),
+    Ecg(Option<Strip>),
+    Slide(Box<SlideHeader>),
+    Tile(Option<Size>),
     Failed(Fault),
+}
+
+impl Answer {
+    /// The size of the picture that follows.
+    pub(crate) fn picture(&self) -> Option<Size> {
+        match self {
+            Self::Frame(size) | Self::Tile(Some(size)) | Self::Ecg(Some(Strip { size, .. })) => Some(*size),
+            Self::Header(_) | Self::Slide(_) | Self::Ecg(None) | Self::Tile(None) | Self::Failed(_) => None,
+        }
+    }
+}
+
+/// [`stage::EcgStrip`] as it travels.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Strip {
+    pub(crate) size: Size,
+    pub(crate) seconds_per_pixel: Option<f64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +104,10 @@ pub(crate) struct Size {
 }
 
 impl Size {
+    pub(crate) fn of(picture: &Image) -> Self {
+        Self { width: picture.width, height: picture.height }
+    }
+
     /// Bytes of the picture, if it is one that may be read.
     pub(crate) fn bytes(self) -> Option<usize> {
         let bytes = u64::from(self.width).checked_mul(u64::from(self.height))?.checked_mul(3)?;

@@ -10,12 +10,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use schemas::{Area, BlobRef, FrameNumber};
+use pixels::{Clip, Slide};
+use schemas::{Area, BlobRef, FrameNumber, NotAnalysable};
 use services::{DecodePool, DecodePoolConfig, ObjectBlobs};
-use stage::{Blobs as _, FrameError, Frames as _};
+use stage::{Blobs as _, FrameError, Frames as _, TilePosition};
 use tempfile::TempDir;
 
 const CINE: &[u8] = include_bytes!("../../../stages/pixels/tests/fixtures/examples_ybr_color.dcm");
+/// One frame with an electrocardiogram region.
+const WITH_ECG: &[u8] = include_bytes!("../../../stages/pixels/tests/fixtures/OBXXXX1A_rle.dcm");
+const SLIDE: &[u8] = include_bytes!("../../../stages/pixels/tests/fixtures/slides/sparse_rle.dcm");
+const PYRAMID: &[u8] = include_bytes!("../../../stages/pixels/tests/fixtures/slides/aperio_lzw.tif");
 
 /// Built together with this test by `cargo test`.
 fn worker() -> PathBuf {
@@ -40,7 +45,7 @@ impl Setting {
             args: vec![],
             workers: 1,
             request_timeout: Duration::from_mins(1),
-            address_space_bytes: 1 << 30,
+            memory_bytes: 256 << 20,
         };
         Self { dir, blobs, config }
     }
@@ -91,6 +96,94 @@ fn frames_come_back_as_they_decode_here_and_masked() {
         let outside = x < x0 || y < y0 || x >= x0 + width || y >= y0 + height;
         assert!(!outside || pixel == [0, 0, 0], "a pixel outside the tissue shows at {x}, {y}");
     }
+}
+
+#[test]
+fn the_electrocardiogram_comes_back_as_it_is_cut_out_here() {
+    let setting = Setting::new();
+    let pool = setting.pool();
+    let (with, without) = (setting.put(WITH_ECG), setting.put(CINE));
+    let strip = pool.ecg(&with, FrameNumber(1)).unwrap().unwrap();
+    assert_eq!(Some(strip), Clip::open(Cursor::new(WITH_ECG)).unwrap().ecg(0).unwrap());
+    assert_eq!(pool.ecg(&without, FrameNumber(1)).unwrap(), None);
+    for number in [0, 2] {
+        assert_eq!(code(&pool.ecg(&with, FrameNumber(number)).unwrap_err()), "FRAME_INDEX");
+    }
+}
+
+#[test]
+fn tiles_come_back_as_they_decode_here() {
+    let setting = Setting::new();
+    let pool = setting.pool();
+    for bytes in [SLIDE, PYRAMID] {
+        let blob = setting.put(bytes);
+        let mut slide = Slide::open(Cursor::new(bytes)).unwrap();
+        let header = pool.slide(&blob).unwrap();
+        assert_eq!(&header, slide.header());
+        for (level, size) in (0..).zip(&header.levels) {
+            let (across, down) =
+                (size.columns.div_ceil(size.tile_columns), size.rows.div_ceil(size.tile_rows));
+            for (row, column) in (0..down).flat_map(|row| (0..across).map(move |column| (row, column))) {
+                let position = TilePosition { level, column, row };
+                assert_eq!(
+                    pool.tile(&blob, position).unwrap(),
+                    slide.tile(position).unwrap(),
+                    "{position:?}"
+                );
+            }
+        }
+        let beyond = TilePosition { level: 0, column: 0, row: u32::MAX };
+        assert_eq!(code(&pool.tile(&blob, beyond).unwrap_err()), "TILE_POSITION");
+    }
+}
+
+#[test]
+fn what_may_be_ultrasound_gives_frames_and_no_tiles() {
+    let setting = Setting::new();
+    let pool = setting.pool();
+    let cine = setting.put(CINE);
+    let position = TilePosition { level: 0, column: 0, row: 0 };
+    let refused = |error: FrameError| {
+        let reason = NotAnalysable::Modality;
+        assert!(matches!(error, FrameError::NotAnalysable { reason: found } if found == reason), "{error:?}");
+    };
+    // Whatever was asked before it of the same instance, on the same worker.
+    refused(pool.slide(&cine).unwrap_err());
+    pool.frame(&cine, FrameNumber(1)).unwrap();
+    refused(pool.tile(&cine, position).unwrap_err());
+    pool.frame(&cine, FrameNumber(1)).unwrap();
+}
+
+#[test]
+fn an_instance_is_a_clip_and_a_slide_in_turn() {
+    let setting = Setting::new();
+    let pool = setting.pool();
+    let blob = setting.put(SLIDE);
+    let position = TilePosition { level: 0, column: 0, row: 0 };
+    let tile = pool.tile(&blob, position).unwrap().unwrap();
+    let header = pool.header(&blob).unwrap();
+    assert_eq!((header.columns, header.rows), (tile.width, tile.height));
+    assert_eq!(pool.tile(&blob, position).unwrap().unwrap(), tile);
+    assert_eq!(pool.header(&blob).unwrap(), header);
+}
+
+#[test]
+fn the_content_is_checked_once_and_not_for_each_tile() {
+    let setting = Setting::new();
+    let pool = setting.pool();
+    let blob = setting.put(SLIDE);
+    let position = TilePosition { level: 0, column: 0, row: 0 };
+    let tile = pool.tile(&blob, position).unwrap();
+    // Under another name the worker's own open file stays what it was.
+    let path = setting.dir.path().join("blobs").join(blob.key());
+    fs::rename(&path, path.with_extension("away")).unwrap();
+    fs::write(&path, vec![0; SLIDE.len()]).unwrap();
+    assert_eq!(pool.tile(&blob, position).unwrap(), tile);
+    assert_eq!(code(&pool.slide(&setting.put(b"no picture")).unwrap_err()), "UNKNOWN_FORMAT");
+    assert!(
+        matches!(pool.tile(&blob, position), Err(FrameError::Mismatch { .. })),
+        "opened anew, it is checked"
+    );
 }
 
 #[test]

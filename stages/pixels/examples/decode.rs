@@ -1,8 +1,9 @@
 //! Decodes one frame and writes it as raw 8-bit RGB, row by row, to standard output, after a line
-//! `<width> <height> <frames>`. With `--masked`, what leaves the decode worker; with `--header`, the header only.
+//! `<width> <height> <frames>`. With `--masked`, what leaves the decode worker; with `--header`, the header only; with `--all`,
+//! decodes and masks every frame and writes milliseconds a frame instead of pixels.
 //!
 //! ```sh
-//! cargo run -p pixels --example decode -- FILE [FRAME INDEX FROM 0] [--masked | --header]
+//! cargo run -p pixels --example decode -- FILE [FRAME INDEX FROM 0] [--masked | --header | --all]
 //! ```
 
 use std::{
@@ -10,6 +11,7 @@ use std::{
     fs::File,
     io::{Write as _, stdout},
     process::ExitCode,
+    time::Instant,
 };
 
 use pixels::Clip;
@@ -46,6 +48,16 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let frames = clip.frames();
+    if has("--all") {
+        let mask = clip.mask()?;
+        let begun = Instant::now();
+        for index in 0..frames {
+            clip.masked_frame(index, &mask)?;
+        }
+        let ms = begun.elapsed().as_secs_f64() * 1000.0 / f64::from(frames);
+        writeln!(out, "{frames} frames, {ms:.2} ms each")?;
+        return Ok(());
+    }
     let frame = if has("--masked") {
         let mask = clip.mask()?;
         clip.masked_frame(index, &mask)?.frame().clone()

@@ -7,7 +7,7 @@
 use std::io::{Read, Seek, SeekFrom};
 
 use dicom_dictionary_std::tags;
-use stage::ClipHeader;
+use stage::{ClipHeader, EcgStrip};
 
 use crate::{
     codec, colour,
@@ -16,9 +16,9 @@ use crate::{
     frame::Frame,
     header::{self, ImageHeader, Region, warning},
     input::{Inflated, Input, InputError, Plain},
-    mask::{Mask, MaskedFrame},
+    mask::{Brightest, Mask, MaskedFrame},
     not_analysable::NotAnalysable,
-    prescan::{self, Piece, PrescanError},
+    prescan::{self, Piece, PrescanError, Scan},
     still,
     transfer_syntax::Encoding,
 };
@@ -56,11 +56,18 @@ impl<R: Read + Seek> Clip<R> {
         }
         let lead = lead.get(..read).unwrap_or_default();
         let content = if lead.len() == 132 && lead.ends_with(b"DICM") {
-            open_dicom(&mut reader)?
+            let scan = prescan::scan_file(&mut reader)?;
+            open_dicom(&mut reader, scan)?
         } else {
             let format = still::format(lead).ok_or(DecodeError::UnknownFormat)?;
             Content::Still(still::decode(&mut reader, format).map_err(DecodeError::Still)?)
         };
+        Ok(Self { reader, content })
+    }
+
+    /// Opens the DICOM object that a walk over `reader` found.
+    pub(crate) fn of_scan(mut reader: R, scan: Scan) -> Result<Self, DecodeError> {
+        let content = open_dicom(&mut reader, scan)?;
         Ok(Self { reader, content })
     }
 
@@ -85,56 +92,46 @@ impl<R: Read + Seek> Clip<R> {
         }
         match &self.content {
             Content::Still(frame) => Ok(frame.clone()),
-            Content::Dicom { header, index: fragments } => {
-                let deflated = header.object.transfer_syntax.encoding() == Encoding::Deflated;
-                let start = header.object.data_set_offset;
-                let mut bytes = Vec::new();
-                let mut pieces = fragments.pieces(index);
-                let into_pair = fragments.bytes_into_pair(index);
-                if fragments.swapped {
-                    for piece in &mut pieces {
-                        piece.offset -= into_pair;
-                        piece.length = (piece.length + into_pair).next_multiple_of(2);
-                    }
-                }
-                if deflated {
-                    read_pieces(&mut Inflated::at(&mut self.reader, start)?, &pieces, &mut bytes)?;
-                } else {
-                    for piece in pieces {
-                        read_pieces(&mut Plain::at(&mut self.reader, piece.offset)?, &[piece], &mut bytes)?;
-                    }
-                }
-                if fragments.swapped {
-                    let (pairs, _) = bytes.as_chunks_mut::<2>();
-                    for pair in pairs {
-                        pair.reverse();
-                    }
-                    bytes.drain(..into_pair as usize);
-                }
-                let coded = codec::decode(header, &bytes)?;
-                Ok(colour::to_frame(header, coded.samples, coded.colour))
-            }
+            Content::Dicom { header, index: fragments } => decode(&mut self.reader, header, fragments, index),
         }
     }
 
     /// Makes the mask for all frames of the instance, from up to 8 of them evenly spaced.
     pub fn mask(&mut self) -> Result<Mask, DecodeError> {
-        let frames = self.frames();
-        let looked_at = frames.min(MASK_FRAMES);
-        let mut seen = Vec::with_capacity(looked_at as usize);
-        for i in 0..looked_at {
-            let index = u64::from(i) * u64::from(frames) / u64::from(looked_at);
-            seen.push(self.frame(index as u32)?);
+        let (header, fragments) = match &self.content {
+            Content::Still(frame) => return Ok(Mask::of_still(frame)?),
+            Content::Dicom { header, index } => (header, index),
+        };
+        if header.object.modality.as_deref() == Some("SM") {
+            return Ok(Mask::whole(u32::from(header.columns), u32::from(header.rows)));
         }
-        Ok(match &self.content {
-            Content::Dicom { header, .. } => Mask::of_clip(header, &seen)?,
-            Content::Still(frame) => Mask::of_still(frame)?,
-        })
+        let looked_at = header.frames.min(MASK_FRAMES);
+        let mut brightest = Brightest::default();
+        for i in 0..looked_at {
+            let index = u64::from(i) * u64::from(header.frames) / u64::from(looked_at);
+            brightest.add(&decode(&mut self.reader, header, fragments, index as u32)?);
+        }
+        Ok(Mask::of_clip(header, &brightest)?)
     }
 
     /// Decodes the frame at `index` (from 0) and masks it.
     pub fn masked_frame(&mut self, index: u32, mask: &Mask) -> Result<MaskedFrame, DecodeError> {
         Ok(mask.apply(self.frame(index)?)?)
+    }
+
+    /// The electrocardiogram drawn on the frame at `index` (from 0), cut out of it; `None` where the header declares no such
+    /// region inside the image. Of several regions the largest.
+    pub fn ecg(&mut self, index: u32) -> Result<Option<EcgStrip>, DecodeError> {
+        let frames = self.frames();
+        if index >= frames {
+            return Err(DecodeError::FrameIndex { index, frames });
+        }
+        let regions = self.header().into_iter().flat_map(ImageHeader::ecg_regions);
+        let placed = regions.filter_map(|region| Some((region.rect?, region.seconds_per_pixel)));
+        let Some((rect, seconds_per_pixel)) = placed.max_by_key(|(rect, _)| rect.area()) else {
+            return Ok(None);
+        };
+        Ok(Some(EcgStrip { image: self.frame(index)?.cut(rect), seconds_per_pixel }))
     }
 
     /// What a stage may know of the clip.
@@ -157,7 +154,7 @@ impl<R: Read + Seek> Clip<R> {
                 doppler: false,
                 mask: mask.source(),
                 visible,
-                bright_outside: 0.0,
+                bright_outside: mask.bright_outside(),
                 synthetic: false,
                 warnings: Vec::new(),
             },
@@ -188,8 +185,7 @@ fn dicom_clip_header(header: &ImageHeader, mask: &Mask, visible: [u32; 4]) -> Cl
     }
 }
 
-fn open_dicom<R: Read + Seek>(reader: &mut R) -> Result<Content, DecodeError> {
-    let mut scan = prescan::scan_file(reader)?;
+fn open_dicom<R: Read + Seek>(reader: &mut R, mut scan: Scan) -> Result<Content, DecodeError> {
     let object = scan.header()?;
     if scan.float_pixels {
         return Err(NotAnalysable::FloatPixels.into());
@@ -219,6 +215,41 @@ fn open_dicom<R: Read + Seek>(reader: &mut R) -> Result<Content, DecodeError> {
         header.warnings.push(warning::OFFSET_TABLE_INVALID);
     }
     Ok(Content::Dicom { header: Box::new(header), index })
+}
+
+/// The frame at `index`, which the instance has.
+fn decode<R: Read + Seek>(
+    reader: &mut R,
+    header: &ImageHeader,
+    fragments: &FragmentIndex,
+    index: u32,
+) -> Result<Frame, DecodeError> {
+    let mut bytes = Vec::new();
+    let mut pieces = fragments.pieces(index);
+    let into_pair = fragments.bytes_into_pair(index);
+    if fragments.swapped {
+        for piece in &mut pieces {
+            piece.offset -= into_pair;
+            piece.length = (piece.length + into_pair).next_multiple_of(2);
+        }
+    }
+    if header.object.transfer_syntax.encoding() == Encoding::Deflated {
+        let mut inflated = Inflated::at(reader, header.object.data_set_offset)?;
+        read_pieces(&mut inflated, &pieces, &mut bytes)?;
+    } else {
+        for piece in pieces {
+            read_pieces(&mut Plain::at(&mut *reader, piece.offset)?, &[piece], &mut bytes)?;
+        }
+    }
+    if fragments.swapped {
+        let (pairs, _) = bytes.as_chunks_mut::<2>();
+        for pair in pairs {
+            pair.reverse();
+        }
+        bytes.drain(..into_pair as usize);
+    }
+    let coded = codec::decode(header, &bytes)?;
+    Ok(colour::to_frame(header, coded.samples, coded.colour))
 }
 
 fn read_pieces(input: &mut impl Input, pieces: &[Piece], into: &mut Vec<u8>) -> Result<(), DecodeError> {

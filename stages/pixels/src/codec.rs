@@ -1,5 +1,7 @@
 //! From one frame's bytes to samples, as coded: no colour is converted here.
 
+mod jpeg;
+mod jpeg_xl;
 mod rle;
 
 use std::io::Read as _;
@@ -11,7 +13,7 @@ use crate::{
     fragments::{FragmentError, native_frame_bytes},
     header::{ImageHeader, Photometric},
     not_analysable::NotAnalysable,
-    probe::{self, CodestreamError, JpegColour, ProbeFault},
+    probe::{self, CodestreamError, ProbeFault},
     transfer_syntax::PixelCoding,
 };
 
@@ -66,10 +68,11 @@ pub(crate) fn decode(header: &ImageHeader, bytes: &[u8]) -> Result<Coded, CodecF
             native(header, &inflated)
         }
         PixelCoding::Rle => Ok(Coded { samples: rle::decode(header, bytes)?, colour: by_header }),
-        PixelCoding::JpegLossy | PixelCoding::JpegLossless => jpeg(header, bytes),
+        PixelCoding::JpegLossy | PixelCoding::JpegLossless => jpeg::decode(header, bytes),
         PixelCoding::Jpeg2000 => jpeg2000(header, bytes),
         PixelCoding::JpegLs => jpeg_ls(header, bytes),
-        PixelCoding::JpegXl | PixelCoding::Video | PixelCoding::Unknown => {
+        PixelCoding::JpegXl => jpeg_xl::decode(header, bytes),
+        PixelCoding::Video | PixelCoding::Unknown => {
             Err(CodecFault::NotAnalysable(NotAnalysable::TransferSyntax))
         }
     }
@@ -81,6 +84,11 @@ fn codec<E: std::error::Error + Send + Sync + 'static>(codec: &'static str) -> i
 
 fn pixels(header: &ImageHeader) -> usize {
     usize::from(header.rows) * usize::from(header.columns)
+}
+
+/// Samples of one frame.
+fn samples(header: &ImageHeader) -> usize {
+    pixels(header) * usize::from(header.layout.samples)
 }
 
 fn native(header: &ImageHeader, bytes: &[u8]) -> Result<Coded, CodecFault> {
@@ -107,34 +115,6 @@ fn native(header: &ImageHeader, bytes: &[u8]) -> Result<Coded, CodecFault> {
         samples.interleave()
     } else {
         samples
-    };
-    Ok(Coded { samples, colour })
-}
-
-fn jpeg(header: &ImageHeader, bytes: &[u8]) -> Result<Coded, CodecFault> {
-    let said = probe::jpeg(bytes, header)?.colour;
-    let mut decoder = jpeg_decoder::Decoder::new(bytes);
-    if header.layout.samples == 3 {
-        // "RGB" is the decoder's word for components as coded, pixel by pixel ("None" leaves them in planes): our colour
-        // stage converts, once.
-        decoder.set_color_transform(jpeg_decoder::ColorTransform::RGB);
-    }
-    let count = pixels(header) * usize::from(header.layout.samples);
-    decoder.set_max_decoding_buffer_size(count * 2);
-    let bytes = decoder.decode().map_err(codec("jpeg"))?;
-    let samples = if bytes.len() == count {
-        Samples::Eight(bytes)
-    } else if bytes.len() == count * 2 {
-        let (pairs, _) = bytes.as_chunks::<2>();
-        Samples::Sixteen(pairs.iter().map(|pair| u16::from_ne_bytes(*pair)).collect())
-    } else {
-        return Err(CodestreamError::ShortFrame { found: bytes.len(), expected: count }.into());
-    };
-    let by_header = ColourModel::by_photometric(header.photometric);
-    let colour = match (by_header, said) {
-        (ColourModel::Rgb | ColourModel::Ybr, JpegColour::Rgb) => ColourModel::Rgb,
-        (ColourModel::Rgb | ColourModel::Ybr, JpegColour::Ybr) => ColourModel::Ybr,
-        (by_header, _) => by_header,
     };
     Ok(Coded { samples, colour })
 }
@@ -168,7 +148,7 @@ fn jpeg_ls(header: &ImageHeader, bytes: &[u8]) -> Result<Coded, CodecFault> {
     let mut decoder = charls::CharLS::default();
     let decoded =
         decoder.decode(bytes).map_err(|error| codec("jpeg-ls")(std::io::Error::other(error.to_string())))?;
-    let count = pixels(header) * usize::from(header.layout.samples);
+    let count = samples(header);
     let wide = header.layout.bits_allocated == 16;
     let samples = match decoded.len() {
         found if found == count && !wide => Samples::Eight(decoded),

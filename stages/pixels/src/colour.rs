@@ -59,11 +59,51 @@ impl Samples {
     }
 }
 
-/// Full-range YCbCr to RGB (PS3.3 C.7.6.3.1.2, ITU-R BT.601): both colour differences lower green.
-fn ybr_to_rgb([y, cb, cr]: [u8; 3]) -> [u8; 3] {
-    let (y, cb, cr) = (f32::from(y), f32::from(cb) - 128.0, f32::from(cr) - 128.0);
-    // `as` saturates at 0 and 255.
-    [y + 1.402 * cr, y - 0.344_136 * cb - 0.714_136 * cr, y + 1.772 * cb].map(|value| (value + 0.5) as u8)
+/// Bits of fraction of the two green tables. Their sums stay below 2^31.
+const FRACTION: u32 = 22;
+/// What red gains by Cr.
+static RED_BY_CR: [i16; 256] = gain(1402);
+/// What blue gains by Cb.
+static BLUE_BY_CB: [i16; 256] = gain(1772);
+/// What green loses by Cb: 0.114 / 0.587 * 1.772.
+static GREEN_BY_CB: [i32; 256] = loss(114 * 1772);
+/// What green loses by Cr: 0.299 / 0.587 * 1.402.
+static GREEN_BY_CR: [i32; 256] = loss(299 * 1402);
+
+/// `thousandths` / 1000 of each colour difference, to the nearest integer.
+const fn gain(thousandths: i32) -> [i16; 256] {
+    let mut table = [0; 256];
+    let mut stored = 0;
+    while stored < 256 {
+        table[stored] = (thousandths * (stored as i32 - 128) + 500).div_euclid(1000) as i16;
+        stored += 1;
+    }
+    table
+}
+
+/// `part` / 587,000 of each colour difference, rounded down to `FRACTION` bits.
+const fn loss(part: i64) -> [i32; 256] {
+    let mut table = [0; 256];
+    let mut stored = 0;
+    while stored < 256 {
+        table[stored] = ((-part * (stored as i64 - 128)) << FRACTION).div_euclid(587_000) as i32;
+        stored += 1;
+    }
+    table
+}
+
+/// Full-range YCbCr to RGB in place, three bytes a pixel (PS3.3 C.7.6.3.1.2, ITU-R BT.601): both colour differences lower
+/// green. By tables, as luma is an integer and only the differences have a fraction: to the nearest level, halves upwards.
+pub(crate) fn ybr_to_rgb(bytes: &mut [u8]) {
+    // One half, and what rounding the two tables down may have lost; values that are no half lie further from one.
+    const HALF: i32 = (1 << (FRACTION - 1)) + 2;
+    let (pixels, _) = bytes.as_chunks_mut::<3>();
+    for pixel in pixels {
+        let [y, cb, cr] = pixel.map(usize::from);
+        let green = (GREEN_BY_CB[cb] + GREEN_BY_CR[cr] + HALF) >> FRACTION;
+        *pixel =
+            [RED_BY_CR[cr], green as i16, BLUE_BY_CB[cb]].map(|gain| (y as i16 + gain).clamp(0, 255) as u8);
+    }
 }
 
 /// Turns decoded samples into a picture.
@@ -81,9 +121,9 @@ pub(crate) fn to_frame(header: &ImageHeader, samples: Samples, colour: ColourMod
         }
         ColourModel::Rgb => Pixels::Rgb(eight_bits(header, samples)),
         ColourModel::Ybr => {
-            let bytes = eight_bits(header, samples);
-            let (triples, _) = bytes.as_chunks::<3>();
-            Pixels::Rgb(triples.iter().map(|triple| ybr_to_rgb(*triple)).collect::<Vec<_>>().into_flattened())
+            let mut bytes = eight_bits(header, samples);
+            ybr_to_rgb(&mut bytes);
+            Pixels::Rgb(bytes)
         }
     };
     Frame { width: u32::from(header.columns), height: u32::from(header.rows), pixels }
@@ -104,6 +144,29 @@ fn eight_bits(header: &ImageHeader, samples: Samples) -> Vec<u8> {
         Samples::Sixteen(words) => {
             let shift = layout.bits_stored.saturating_sub(8);
             words.into_iter().map(|word| (layout.value(u32::from(word)) >> shift) as u8).collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the standard writes it, in integers: to the nearest level, halves upwards.
+    fn exact([y, cb, cr]: [u8; 3]) -> [u8; 3] {
+        let (y, cb, cr) = (587_000 * i32::from(y), i32::from(cb) - 128, i32::from(cr) - 128);
+        [y + 587 * 1402 * cr, y - 114 * 1772 * cb - 299 * 1402 * cr, y + 587 * 1772 * cb]
+            .map(|value| (value + 293_500).div_euclid(587_000).clamp(0, 255) as u8)
+    }
+
+    #[test]
+    fn every_colour_is_that_of_the_standard() {
+        for y in 0..=255 {
+            let coded = (0..=255).flat_map(|cb| (0..=255).map(move |cr| [y, cb, cr])).collect::<Vec<_>>();
+            let mut converted = coded.clone();
+            ybr_to_rgb(converted.as_flattened_mut());
+            let wrong = coded.into_iter().zip(converted).find(|(coded, rgb)| exact(*coded) != *rgb);
+            assert_eq!(wrong, None);
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     not_analysable::NotAnalysable,
     prescan::PrescanError,
     probe::CodestreamError,
+    slide::SlideError,
 };
 
 /// Why a frame cannot be had. Shows numbers and tags, never text from the header.
@@ -55,6 +56,9 @@ pub enum DecodeError {
         /// Frames there are.
         frames: u32,
     },
+    /// The instance cannot be read as a slide, or holds no such tile.
+    #[error("the instance gives no such part of a slide")]
+    Slide(#[from] SlideError),
     /// No mask can be made, so the frame does not leave.
     #[error("the frame cannot be masked")]
     Mask(#[from] MaskError),
@@ -84,6 +88,7 @@ impl DecodeError {
             Self::Codec { .. } => "CODEC_FAILED",
             Self::Still(_) => "STILL_INVALID",
             Self::FrameIndex { .. } => "FRAME_INDEX",
+            Self::Slide(error) => error.code(),
             Self::Mask(MaskError::NoFan { .. }) => "NO_FAN",
             Self::Mask(MaskError::Frames { .. }) => "MASK_SIZE",
             Self::Io(_) => "IO",
@@ -125,6 +130,11 @@ impl From<CodecFault> for DecodeError {
 
 impl From<DecodeError> for FrameError {
     fn from(error: DecodeError) -> Self {
+        if let DecodeError::Slide(slide) = &error
+            && let Some(reason) = slide.not_analysable()
+        {
+            return Self::NotAnalysable { reason };
+        }
         match error {
             DecodeError::NotAnalysable(reason) => Self::NotAnalysable { reason: reason.into() },
             DecodeError::Io(source) | DecodeError::Prescan(PrescanError::Io(source)) => {

@@ -3,7 +3,7 @@
 //! ```text
 //!   native          frame i = bytes [i·size, (i+1)·size)
 //!   encapsulated    RLE or one fragment a frame ─▶ fragment i
-//!                   basic offset table ─▶ extended offset table ─▶ count ─▶ scan for SOI / SOC    the first that holds
+//!                   basic offset table ─▶ extended offset table ─▶ count ─▶ scan for SOI / SOC / FF0A   the first that holds
 //! ```
 //! An offset table is believed only if every entry points at a fragment that begins a codestream. Reading one frame
 //! reads its own bytes and no others.
@@ -148,11 +148,13 @@ fn native(header: &ImageHeader, piece: Piece, lead: [u8; 12]) -> Result<Fragment
 /// Does a fragment begin a codestream of this kind? `None` where the kind has no mark.
 fn begins(coding: PixelCoding, bytes: [u8; 12]) -> Option<bool> {
     const JP2_SIGNATURE: [u8; 12] = [0, 0, 0, 0x0C, b'j', b'P', b' ', b' ', 0x0D, 0x0A, 0x87, 0x0A];
+    const JXL_SIGNATURE: [u8; 12] = [0, 0, 0, 0x0C, b'J', b'X', b'L', b' ', 0x0D, 0x0A, 0x87, 0x0A];
     match coding {
         PixelCoding::JpegLossy | PixelCoding::JpegLossless | PixelCoding::JpegLs => {
             Some(bytes.starts_with(&[0xFF, 0xD8]))
         }
         PixelCoding::Jpeg2000 => Some(bytes.starts_with(&[0xFF, 0x4F]) || bytes == JP2_SIGNATURE),
+        PixelCoding::JpegXl => Some(bytes.starts_with(&[0xFF, 0x0A]) || bytes == JXL_SIGNATURE),
         _ => None,
     }
 }

@@ -1,6 +1,10 @@
 //! One decoded picture, as it is: unmasked, and so not for anyone outside the decode worker.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
+
+use stage::Image;
+
+use crate::header::Rect;
 
 /// Display pixels, row by row, no padding.
 #[derive(Clone, PartialEq, Eq)]
@@ -47,6 +51,15 @@ impl Frame {
                 triples.iter().map(|triple| luma(*triple)).collect()
             }
         }
+    }
+
+    /// The part of the picture inside `rect`, which must lie in it.
+    pub(crate) fn cut(self, rect: Rect) -> Image {
+        let width = self.width as usize;
+        let rgb = self.into_rgb();
+        let rows = rgb.chunks_exact(3 * width.max(1)).take(rect.y1 as usize).skip(rect.y0 as usize);
+        let cut = rows.filter_map(|row| row.get(3 * rect.x0 as usize..3 * rect.x1 as usize));
+        Image { width: rect.width(), height: rect.height(), rgb: Arc::from(cut.collect::<Vec<_>>().concat()) }
     }
 
     /// Three bytes a pixel; grey repeated.

@@ -21,8 +21,10 @@ use crate::{
 pub use regions::{DataType, Rect, Region, SpatialFormat, Uncalibrated};
 pub use timing::FrameTiming;
 
-/// Pixels of one frame that are still decoded.
-pub const MAX_FRAME_PIXELS: u64 = 64 << 20;
+/// Pixels of one frame, tile or picture that are still decoded: 25 megapixels, what the largest cameras on microscopes give.
+/// Decoded, masked and copied for its reader a frame then takes less than 226 MB (measured, progressive JPEG and TIFF), and
+/// a decode worker may hold 256 MiB.
+pub const MAX_FRAME_PIXELS: u64 = 24 << 20;
 /// Frames of one instance that are still indexed.
 pub const MAX_FRAMES: u32 = 1_000_000;
 
@@ -79,7 +81,7 @@ pub enum Photometric {
     YbrFull,
     /// The same, colour at half the horizontal resolution.
     YbrFull422,
-    /// YBR made by the codec's own lossless or lossy transform: JPEG 2000 gives back RGB.
+    /// YBR or XYB made by the codec's own lossless or lossy transform: JPEG 2000 and JPEG XL give back RGB.
     YbrByCodec,
 }
 
@@ -135,6 +137,13 @@ pub struct ImageHeader {
     pub lossy: Option<bool>,
     /// What was passed over.
     pub warnings: Vec<ReasonCode>,
+}
+
+impl ImageHeader {
+    /// Regions that show the electrocardiogram.
+    pub(crate) fn ecg_regions(&self) -> impl Iterator<Item = &Region> {
+        self.regions.iter().filter(|region| region.data_type == DataType::Ecg)
+    }
 }
 
 /// Why a header gives no [`ImageHeader`].
@@ -228,7 +237,7 @@ fn photometric(attributes: &Attributes) -> Result<Photometric, HeaderFault> {
         "RGB" => Photometric::Rgb,
         "YBR_FULL" => Photometric::YbrFull,
         "YBR_FULL_422" => Photometric::YbrFull422,
-        "YBR_ICT" | "YBR_RCT" => Photometric::YbrByCodec,
+        "YBR_ICT" | "YBR_RCT" | "XYB" => Photometric::YbrByCodec,
         _ => return Err(HeaderFault::NotAnalysable(NotAnalysable::Photometric)),
     })
 }

@@ -14,9 +14,9 @@ pub enum NotAnalysable {
     /// JPEG-LS in a build without the feature.
     #[error("pixels are JPEG-LS; build with feature `jpeg-ls` to read them")]
     JpegLs,
-    /// JPEG XL.
-    #[error("pixels are JPEG XL, which has no decoder here")]
-    JpegXl,
+    /// JPEG XL with a preview or an embedded ICC profile.
+    #[error("pixels are JPEG XL with a preview or an embedded colour profile, which is not read here")]
+    JpegXlExtras,
     /// MPEG-2, H.264, HEVC, SMPTE.
     #[error("pixels are a video stream, which has no decoder here")]
     Video,
@@ -50,7 +50,7 @@ impl NotAnalysable {
             Self::NoPixelData => "NO_PIXEL_DATA",
             Self::FloatPixels => "FLOAT_PIXELS",
             Self::JpegLs => "JPEG_LS",
-            Self::JpegXl => "JPEG_XL",
+            Self::JpegXlExtras => "JPEG_XL_EXTRAS",
             Self::Video => "VIDEO",
             Self::Jpeg12Bit => "JPEG_12_BIT",
             Self::JpegProcess => "JPEG_PROCESS",
@@ -66,7 +66,6 @@ impl NotAnalysable {
     pub fn of_coding(coding: PixelCoding) -> Option<Self> {
         match coding {
             PixelCoding::JpegLs if !cfg!(feature = "jpeg-ls") => Some(Self::JpegLs),
-            PixelCoding::JpegXl => Some(Self::JpegXl),
             PixelCoding::Video => Some(Self::Video),
             PixelCoding::Unknown => Some(Self::TransferSyntax),
             _ => None,
@@ -83,7 +82,7 @@ impl From<NotAnalysable> for schemas::NotAnalysable {
                 Self::Modality
             }
             NotAnalysable::JpegLs
-            | NotAnalysable::JpegXl
+            | NotAnalysable::JpegXlExtras
             | NotAnalysable::Video
             | NotAnalysable::Jpeg12Bit
             | NotAnalysable::JpegProcess

@@ -6,6 +6,7 @@
 mod attributes;
 mod element;
 mod error;
+mod functional_groups;
 pub mod limits;
 mod walk;
 

@@ -3,6 +3,10 @@
 //! Codecs allocate by what the codestream says, and write where the DICOM header says; each of the two can be a lie that
 //! ends in an abort. So size, components and precision must agree with the header first.
 
+use std::borrow::Cow;
+
+use jxl_oxide_common::Bundle as _;
+
 use crate::{header::ImageHeader, not_analysable::NotAnalysable, transfer_syntax::PixelCoding};
 
 /// A codestream that contradicts the header or itself.
@@ -84,12 +88,17 @@ pub(crate) enum JpegColour {
 /// What the codec's user must know of a JPEG beyond its shape.
 pub(crate) struct Jpeg {
     pub(crate) colour: JpegColour,
+    /// Baseline or extended sequential, Huffman coded, all components in the first scan, chroma at most halved each way, no
+    /// restart intervals, ended by its marker: nothing that a fast decoder takes for another thing, or damage to it for pixels.
+    pub(crate) everyday: bool,
     /// The first scan has one component of several: JPEG-LS then hands out planes.
     #[cfg_attr(
         not(feature = "jpeg-ls"),
         expect(dead_code, reason = "baseline decoders weave scans together themselves")
     )]
     pub(crate) by_plane: bool,
+    /// Where a lossless frame header (SOF3) names a quantisation table for each component, in vain: there is none.
+    pub(crate) unused_tables: Vec<usize>,
 }
 
 /// Why a frame does not reach its codec.
@@ -149,7 +158,9 @@ pub(crate) fn jpeg(bytes: &[u8], header: &ImageHeader) -> Result<Jpeg, ProbeFaul
     let mut at = 2;
     let mut shape = None;
     let mut ids = Vec::new();
+    let mut everyday = ends_in_eoi(bytes);
     let mut colour = JpegColour::Unsaid;
+    let mut unused_tables = Vec::new();
     loop {
         let damaged = CodestreamError::Damaged { kind: KIND, offset: at };
         // Decoders look for the next 0xFF and skip fill bytes; so does this.
@@ -188,8 +199,15 @@ pub(crate) fn jpeg(bytes: &[u8], header: &ImageHeader) -> Result<Jpeg, ProbeFaul
                     .chunks_exact(3)
                     .filter_map(|c| c.first().copied())
                     .collect();
+                everyday &= matches!(marker, 0xC0 | 0xC1) && has_everyday_sampling(segment);
+                if marker == 0xC3 {
+                    // Behind the length: precision, height, width, count; then id, sampling, table of each component.
+                    unused_tables = (0..ids.len()).map(|component| at + 8 + 3 * component + 2).collect();
+                }
                 shape = Some(found);
             }
+            // DRI: a restart interval other than 0.
+            0xDD => everyday &= segment == [0, 0],
             0xE0 if segment.starts_with(b"JFIF") => colour = JpegColour::Ybr,
             0xEE if segment.starts_with(b"Adobe") => {
                 colour = match segment.get(11) {
@@ -209,8 +227,23 @@ pub(crate) fn jpeg(bytes: &[u8], header: &ImageHeader) -> Result<Jpeg, ProbeFaul
         colour = JpegColour::Rgb;
     }
     // SOS: Ls (2 bytes), Ns.
-    let by_plane = ids.len() > 1 && bytes.get(at + 2) == Some(&1);
-    Ok(Jpeg { colour, by_plane })
+    let in_first_scan = bytes.get(at + 2).copied().map(usize::from);
+    let by_plane = ids.len() > 1 && in_first_scan == Some(1);
+    let everyday = everyday && in_first_scan == Some(ids.len());
+    Ok(Jpeg { colour, everyday, by_plane, unused_tables })
+}
+
+/// Is the end of image there, before the zeros that make a fragment's length even? Then the last scan is not cut short.
+fn ends_in_eoi(bytes: &[u8]) -> bool {
+    let mut backwards = bytes.iter().rev().skip_while(|byte| **byte == 0);
+    backwards.next() == Some(&0xD9) && backwards.next() == Some(&0xFF)
+}
+
+/// Sampling factors of a frame header: grey, or 4:4:4, 4:2:2 and 4:2:0.
+fn has_everyday_sampling(segment: &[u8]) -> bool {
+    let factors = segment.get(6..).unwrap_or_default().chunks_exact(3).filter_map(|c| c.get(1).copied());
+    let factors: Vec<u8> = factors.collect();
+    matches!(factors.as_slice(), [0x11] | [0x11 | 0x21 | 0x22, 0x11, 0x11])
 }
 
 fn frame_header(segment: &[u8]) -> Option<Shape> {
@@ -284,28 +317,77 @@ pub(crate) fn jpeg2000<'a>(bytes: &'a [u8], header: &ImageHeader) -> Result<&'a 
 
 /// The contents of the `jp2c` box of a JP2 file.
 fn jp2_codestream(bytes: &[u8]) -> Option<&[u8]> {
-    if bytes.get(4..8)? != b"jP  " {
-        return None;
-    }
-    let mut at = 0_usize;
-    loop {
-        let length = u32_at(bytes, at)? as usize;
-        let kind = bytes.get(at + 4..at + 8)?;
-        // Length 0 means "to the end"; 1 means a 64-bit length follows.
-        let (start, end) = match length {
-            0 => (at + 8, bytes.len()),
+    let mut boxes = boxes(bytes);
+    boxes.next().filter(|(kind, _)| *kind == b"jP  ")?;
+    let (_, inner) = boxes.find(|(kind, _)| *kind == b"jp2c")?;
+    Some(inner).filter(|inner| inner.starts_with(&[0xFF, 0x4F]))
+}
+
+/// The boxes of a JP2 or JPEG XL file (ISO 15444-1 annex I): kind and contents, as far as there are bytes.
+fn boxes(bytes: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let kind = rest.get(4..8)?.try_into().ok()?;
+        // Length 0 means "to the end"; 1 means that a 64-bit length follows.
+        let (start, length) = match u32_at(rest, 0)? as usize {
+            0 => (8, rest.len()),
             1 => {
-                let long = u64::from(u32_at(bytes, at + 8)?) << 32 | u64::from(u32_at(bytes, at + 12)?);
-                (at + 16, at.checked_add(usize::try_from(long).ok()?)?)
+                let long = u64::from(u32_at(rest, 8)?) << 32 | u64::from(u32_at(rest, 12)?);
+                (16, usize::try_from(long).ok()?.min(rest.len()))
             }
-            _ => (at + 8, at.checked_add(length)?),
+            length => (8, length.min(rest.len())),
         };
-        if kind == b"jp2c" {
-            return bytes.get(start..end.min(bytes.len())).filter(|inner| inner.starts_with(&[0xFF, 0x4F]));
-        }
-        if end <= at {
-            return None;
-        }
-        at = end;
+        let (whole, after) = rest.split_at(length);
+        rest = after;
+        Some((kind, whole.get(start..)?))
+    })
+}
+
+/// A JPEG XL codestream that agrees with the header.
+pub(crate) struct JpegXl<'a> {
+    /// Without the file around it, whose other boxes could unpack to anything.
+    pub(crate) codestream: Cow<'a, [u8]>,
+    /// Bits a sample.
+    pub(crate) depth: u8,
+}
+
+/// Finds and checks a JPEG XL codestream (ISO 18181-1 annex D, -2 for the file around it).
+pub(crate) fn jpeg_xl<'a>(bytes: &'a [u8], header: &ImageHeader) -> Result<JpegXl<'a>, ProbeFault> {
+    const KIND: &str = "JPEG XL";
+    let codestream = jxl_codestream(bytes);
+    if !codestream.starts_with(&[0xFF, 0x0A]) {
+        let expected = "a JPEG XL codestream (bytes FF 0A)";
+        return Err(CodestreamError::WrongKind { expected }.into());
     }
+    let mut bits = jxl_bitstream::Bitstream::new(&codestream);
+    let said = jxl_oxide::ImageHeader::parse(&mut bits, ());
+    let damaged = CodestreamError::Damaged { kind: KIND, offset: bits.num_read_bits() / 8 };
+    let Ok(said) = said else { return Err(damaged.into()) };
+    let colours = if said.metadata.grayscale() { 1 } else { 3 };
+    let depth = u8::try_from(said.metadata.bit_depth.bits_per_sample()).unwrap_or(u8::MAX);
+    Shape {
+        width: said.width_with_orientation(),
+        height: said.height_with_orientation(),
+        components: colours + u16::try_from(said.metadata.ec_info.len()).unwrap_or(u16::MAX - colours),
+        precision: depth,
+    }
+    .check(header)?;
+    // Both are unpacked with the header, to a size of their own.
+    if said.metadata.preview.is_some() || said.metadata.colour_encoding.want_icc() {
+        return Err(ProbeFault::NotAnalysable(NotAnalysable::JpegXlExtras));
+    }
+    Ok(JpegXl { codestream, depth })
+}
+
+/// The codestream of a JPEG XL file, which may lie in parts; anything else as it is.
+fn jxl_codestream(bytes: &[u8]) -> Cow<'_, [u8]> {
+    if boxes(bytes).next().is_none_or(|(kind, _)| kind != b"JXL ") {
+        return Cow::Borrowed(bytes);
+    }
+    if let Some((_, whole)) = boxes(bytes).find(|(kind, _)| *kind == b"jxlc") {
+        return Cow::Borrowed(whole);
+    }
+    // Each part begins with its number.
+    let parts = boxes(bytes).filter(|(kind, _)| *kind == b"jxlp").filter_map(|(_, part)| part.get(4..));
+    Cow::Owned(parts.flatten().copied().collect())
 }

@@ -2,7 +2,10 @@
 
 use std::io::{BufReader, Read, Seek, SeekFrom};
 
-use image::{ImageError, ImageFormat, ImageReader, Limits};
+use image::{
+    ImageError, ImageFormat, ImageReader, Limits,
+    error::{LimitError, LimitErrorKind},
+};
 
 use crate::{
     frame::{Frame, Pixels},
@@ -11,8 +14,8 @@ use crate::{
 
 /// Longest side in pixels.
 const MAX_SIDE: u32 = 32_768;
-/// Memory that decoding may take, in bytes: the largest picture in RGBA and its copy in RGB.
-const MAX_ALLOC: u64 = MAX_FRAME_PIXELS * 8;
+/// Memory that decoding may take, in bytes: the largest picture in RGB of 16 bits.
+const MAX_ALLOC: u64 = MAX_FRAME_PIXELS * 6;
 
 /// The format of a file by its first bytes, if it is one that is read here.
 pub(crate) fn format(lead: &[u8]) -> Option<ImageFormat> {
@@ -22,7 +25,17 @@ pub(crate) fn format(lead: &[u8]) -> Option<ImageFormat> {
     }
 }
 
+/// Width and height, without decoding.
+pub(crate) fn size<R: Read + Seek>(reader: &mut R, format: ImageFormat) -> Result<(u32, u32), ImageError> {
+    reader.seek(SeekFrom::Start(0)).map_err(ImageError::IoError)?;
+    ImageReader::with_format(BufReader::new(reader), format).into_dimensions()
+}
+
 pub(crate) fn decode<R: Read + Seek>(reader: &mut R, format: ImageFormat) -> Result<Frame, ImageError> {
+    let (width, height) = size(reader, format)?;
+    if u64::from(width) * u64::from(height) > MAX_FRAME_PIXELS {
+        return Err(ImageError::Limits(LimitError::from_kind(LimitErrorKind::DimensionError)));
+    }
     reader.seek(SeekFrom::Start(0)).map_err(ImageError::IoError)?;
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE);

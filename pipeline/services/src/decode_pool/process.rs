@@ -12,10 +12,10 @@ use rustix::{
     io::Errno,
     process::Signal,
 };
-use stage::{ClipHeader, Image};
+use stage::Image;
 
 use super::DecodePoolConfig;
-use crate::wire::{Answer, Fault, PROTOCOL, Ready, Request, Setup, receive, send};
+use crate::wire::{Answer, PROTOCOL, Ready, Request, Setup, receive, send};
 
 /// Why a worker did not get as far as its first request.
 #[derive(Debug, thiserror::Error)]
@@ -37,10 +37,10 @@ pub enum WorkerStartError {
 }
 
 /// What a worker answered.
-pub(super) enum Reply {
-    Header(Box<ClipHeader>),
-    Frame(Image),
-    Failed(Fault),
+pub(super) struct Reply {
+    pub(super) answer: Answer,
+    /// The picture that the answer announced.
+    pub(super) picture: Option<Image>,
 }
 
 /// How a worker ended instead of answering.
@@ -76,10 +76,8 @@ impl WorkerProcess {
             return Err(WorkerStartError::Spawn(io::ErrorKind::BrokenPipe.into()));
         };
         let mut process = Self { child, requests, answers };
-        let setup = Setup {
-            address_space_bytes: config.address_space_bytes,
-            cpu_seconds: config.request_timeout.as_secs() + 1,
-        };
+        let setup =
+            Setup { memory_bytes: config.memory_bytes, cpu_seconds: config.request_timeout.as_secs() + 1 };
         let deadline = Instant::now() + config.request_timeout;
         let ready: Option<Ready> = send(&mut process.requests, &setup, &[])
             .and_then(|()| receive(&mut Until { pipe: &mut process.answers, deadline }))
@@ -105,15 +103,16 @@ impl WorkerProcess {
         // A request is far smaller than a pipe's buffer, and the worker waits for it: writing does not block.
         send(&mut self.requests, request, &[])?;
         let mut answers = Until { pipe: &mut self.answers, deadline };
-        Ok(match receive(&mut answers)?.ok_or(io::ErrorKind::UnexpectedEof)? {
-            Answer::Header(header) => Reply::Header(header),
-            Answer::Failed(fault) => Reply::Failed(fault),
-            Answer::Frame(size) => {
+        let answer: Answer = receive(&mut answers)?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let picture = match answer.picture() {
+            None => None,
+            Some(size) => {
                 let mut rgb = vec![0; size.bytes().ok_or(io::ErrorKind::InvalidData)?];
                 answers.read_exact(&mut rgb)?;
-                Reply::Frame(Image { width: size.width, height: size.height, rgb: rgb.into() })
+                Some(Image { width: size.width, height: size.height, rgb: rgb.into() })
             }
-        })
+        };
+        Ok(Reply { answer, picture })
     }
 
     /// Reaps a process that has closed its pipe. Killing one that is already ending does not change how it ended.

@@ -66,6 +66,11 @@ impl Rect {
         self.y1.saturating_sub(self.y0)
     }
 
+    /// Does the pixel in column `x` of row `y` lie inside?
+    pub fn contains(self, x: u32, y: u32) -> bool {
+        (self.x0..self.x1).contains(&x) && (self.y0..self.y1).contains(&y)
+    }
+
     /// Area in pixels.
     pub fn area(self) -> u64 {
         u64::from(self.width()) * u64::from(self.height())
@@ -94,6 +99,8 @@ pub struct Region {
     pub rect: Option<Rect>,
     /// Millimetres per pixel (horizontal, vertical).
     pub mm_per_pixel: Result<[f64; 2], Uncalibrated>,
+    /// Seconds per pixel along the horizontal axis, where that axis is time.
+    pub seconds_per_pixel: Option<f64>,
 }
 
 impl Region {
@@ -148,7 +155,7 @@ fn region(item: &Values, size: (u32, u32), warnings: &mut Vec<ReasonCode>) -> Op
     };
     let rect = place(item, size, warnings);
     let mm_per_pixel = if rect.is_some() { scale(item) } else { Err(Uncalibrated::OutsideImage) };
-    Some(Region { format, data_type, rect, mm_per_pixel })
+    Some(Region { format, data_type, rect, mm_per_pixel, seconds_per_pixel: pace(item) })
 }
 
 /// The standard's X1, Y1 are the last pixel inside. Real devices write Columns there (off by one): clamped, with a warning.
@@ -188,4 +195,10 @@ fn scale(item: &Values) -> Result<[f64; 2], Uncalibrated> {
             .ok_or(Uncalibrated::Delta)
     };
     Ok([mm(tags::PHYSICAL_DELTA_X)?, mm(tags::PHYSICAL_DELTA_Y)?])
+}
+
+/// Physical Units 4 is seconds (PS3.3 C.8.5.5.1.15); a machine sweeps its screen in seconds, so a pixel is far below one.
+fn pace(item: &Values) -> Option<f64> {
+    number(item, tags::PHYSICAL_UNITS_X_DIRECTION).filter(|unit| *unit == 4.0)?;
+    number(item, tags::PHYSICAL_DELTA_X).filter(|seconds| *seconds > 0.0 && *seconds < 1.0)
 }

@@ -5,10 +5,17 @@ use schemas::View;
 
 use crate::prescan::{Attributes, Value};
 
-/// View Code Sequence (CID 12226, SNOMED CT and the older SRT codes), else View Name in its usual spellings.
+/// View Code Sequence (CID 12226, SNOMED CT and the older SRT codes), else View Name in its usual spellings, else Stage Name or
+/// Series Description where they spell a view: both are for other things too.
 pub(super) fn read(attributes: &Attributes) -> Option<View> {
     let code = attributes.items(tags::VIEW_CODE_SEQUENCE).next().and_then(|item| item.get(&tags::CODE_VALUE));
-    code.map(Value::text).map(|code| by_code(&code)).or_else(|| by_name(&attributes.text(tags::VIEW_NAME)?))
+    let named = |tag| by_name(&attributes.text(tag)?);
+    let spelt = |tag| named(tag).filter(|view| *view != View::Other);
+    code.map(Value::text)
+        .map(|code| by_code(&code))
+        .or_else(|| named(tags::VIEW_NAME))
+        .or_else(|| spelt(tags::STAGE_NAME))
+        .or_else(|| spelt(tags::SERIES_DESCRIPTION))
 }
 
 fn by_code(code: &str) -> View {

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 
+use super::functional_groups::FunctionalGroups;
+
 /// Top-level elements kept. Everything else is checked and skipped.
 const KEPT: &[Tag] = &[
     tags::SPECIFIC_CHARACTER_SET,
@@ -14,6 +16,8 @@ const KEPT: &[Tag] = &[
     tags::ACCESSION_NUMBER,
     tags::MODALITY,
     tags::RECOMMENDED_DISPLAY_FRAME_RATE,
+    tags::SERIES_DESCRIPTION,
+    tags::STAGE_NAME,
     tags::VIEW_NAME,
     tags::PATIENT_NAME,
     tags::PATIENT_ID,
@@ -59,6 +63,17 @@ const KEPT: &[Tag] = &[
     SYNTHETIC_MARK,
     tags::EXTENDED_OFFSET_TABLE,
     tags::EXTENDED_OFFSET_TABLE_LENGTHS,
+    tags::PIXEL_SPACING,
+    tags::CONCATENATION_UID,
+    tags::IN_CONCATENATION_TOTAL_NUMBER,
+    tags::DIMENSION_ORGANIZATION_TYPE,
+    tags::SPECIMEN_LABEL_IN_IMAGE,
+    tags::IMAGED_VOLUME_WIDTH,
+    tags::IMAGED_VOLUME_HEIGHT,
+    tags::TOTAL_PIXEL_MATRIX_COLUMNS,
+    tags::TOTAL_PIXEL_MATRIX_ROWS,
+    tags::NUMBER_OF_OPTICAL_PATHS,
+    tags::TOTAL_PIXEL_MATRIX_FOCAL_PLANES,
 ];
 
 /// Sequences whose items are kept, one level deep.
@@ -159,6 +174,7 @@ pub(crate) type Values = BTreeMap<Tag, Value>;
 pub(crate) struct Attributes {
     top: Values,
     items: BTreeMap<Tag, Vec<Values>>,
+    pub(crate) groups: FunctionalGroups,
 }
 
 impl Attributes {
@@ -179,8 +195,12 @@ impl Attributes {
         self.top.insert(tag, value).is_none()
     }
 
+    /// An item of a sequence of the data set begins.
     pub(crate) fn open_item(&mut self, sequence: Tag) {
-        self.items.entry(sequence).or_default().push(Values::new());
+        if Self::keeps_sequence(sequence) {
+            self.items.entry(sequence).or_default().push(Values::new());
+        }
+        self.groups.open_item(sequence);
     }
 
     pub(crate) fn insert_in_item(&mut self, sequence: Tag, tag: Tag, value: Value) {

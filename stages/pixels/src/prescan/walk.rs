@@ -16,6 +16,7 @@ use super::{
     attributes::{Attributes, Value},
     element::{ElementHeader, Elements},
     error::PrescanError,
+    functional_groups::FunctionalGroups,
     limits::{MAX_DEPTH, MAX_ELEMENTS, MAX_KEPT, MAX_KEPT_VALUE, MAX_VALUE},
 };
 use crate::{input::Input, transfer_syntax::Encoding};
@@ -54,6 +55,16 @@ enum Kind {
     DataSet,
     Sequence(Tag),
     Item,
+}
+
+/// Where an element stands, as far as it matters for keeping it.
+enum Place {
+    DataSet,
+    /// In an item of a kept sequence of the data set.
+    Item(Tag),
+    /// In an item of the second sequence, in an item of the first, which is of the data set.
+    Group(Tag, Tag),
+    Elsewhere,
 }
 
 struct Open {
@@ -145,11 +156,15 @@ impl<I: Input> Walk<'_, I> {
             };
             self.count()?;
             let level = stack.len();
-            let parent = match stack.get(level.wrapping_sub(2)).map(|open| &open.kind) {
-                Some(Kind::Sequence(parent)) if level == 3 && Attributes::keeps_sequence(*parent) => {
-                    Some(*parent)
-                }
+            let sequence_at = |depth: usize| match stack.get(depth).map(|open| &open.kind) {
+                Some(Kind::Sequence(sequence)) => Some(*sequence),
                 _ => None,
+            };
+            let place = match (level, sequence_at(1), sequence_at(3)) {
+                (1, ..) => Place::DataSet,
+                (3, Some(parent), _) if Attributes::keeps_sequence(parent) => Place::Item(parent),
+                (5, Some(outer), Some(inner)) => Place::Group(outer, inner),
+                _ => Place::Elsewhere,
             };
             let Some(top) = stack.last_mut() else { return Ok(self.walked) };
             match (&top.kind, tag) {
@@ -157,7 +172,7 @@ impl<I: Input> Walk<'_, I> {
                     let sequence = *sequence;
                     let length = self.reader.length32(tag)?;
                     let item = self.open(top, Kind::Item, length, (tag, offset))?;
-                    if level == 2 && Attributes::keeps_sequence(sequence) {
+                    if level == 2 {
                         self.walked.attributes.open_item(sequence);
                     }
                     stack.push(item);
@@ -181,7 +196,7 @@ impl<I: Input> Walk<'_, I> {
                     }
                     top.last = tag;
                     let header = self.reader.header(tag, offset, top.implicit)?;
-                    if let Some(sequence) = self.element(&header, top, level == 1, parent)? {
+                    if let Some(sequence) = self.element(&header, top, place)? {
                         if stack.iter().filter(|open| matches!(open.kind, Kind::Sequence(_))).count()
                             >= MAX_DEPTH
                         {
@@ -199,10 +214,10 @@ impl<I: Input> Walk<'_, I> {
         &mut self,
         header: &ElementHeader,
         within: &Open,
-        top_level: bool,
-        kept_in: Option<Tag>,
+        place: Place,
     ) -> Result<Option<Open>, PrescanError> {
         let &ElementHeader { tag, offset, vr, length } = header;
+        let top_level = matches!(place, Place::DataSet);
         if tag == tags::PIXEL_DATA {
             let location = self.pixel_data(header, within)?;
             if top_level && self.walked.pixels.replace(location).is_some() {
@@ -220,18 +235,27 @@ impl<I: Input> Walk<'_, I> {
             return Err(PrescanError::UndefinedLength { tag: ShownTag(tag), offset });
         }
         self.check_length(header, within.limit)?;
-        if top_level && Attributes::keeps(tag) {
-            let value = self.value(header)?;
-            if !self.walked.attributes.insert(tag, value) {
-                return Err(PrescanError::OutOfOrder { tag: ShownTag(tag), offset, previous: ShownTag(tag) });
+        match place {
+            Place::DataSet if Attributes::keeps(tag) => {
+                let value = self.value(header)?;
+                if !self.walked.attributes.insert(tag, value) {
+                    let previous = ShownTag(tag);
+                    return Err(PrescanError::OutOfOrder { tag: ShownTag(tag), offset, previous });
+                }
             }
-        } else if let Some(sequence) = kept_in.filter(|_| Attributes::keeps_in_items(tag)) {
-            let value = self.value(header)?;
-            self.walked.attributes.insert_in_item(sequence, tag, value);
-        } else {
-            self.walked.float_pixels |=
-                top_level && matches!(tag, tags::FLOAT_PIXEL_DATA | tags::DOUBLE_FLOAT_PIXEL_DATA);
-            self.reader.skip(header)?;
+            Place::Item(sequence) if Attributes::keeps_in_items(tag) => {
+                let value = self.value(header)?;
+                self.walked.attributes.insert_in_item(sequence, tag, value);
+            }
+            Place::Group(outer, inner) if FunctionalGroups::keeps(outer, inner, tag) => {
+                let value = self.value(header)?;
+                self.walked.attributes.groups.insert(tag, value);
+            }
+            _ => {
+                self.walked.float_pixels |=
+                    top_level && matches!(tag, tags::FLOAT_PIXEL_DATA | tags::DOUBLE_FLOAT_PIXEL_DATA);
+                self.reader.skip(header)?;
+            }
         }
         Ok(None)
     }

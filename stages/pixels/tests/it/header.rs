@@ -42,9 +42,8 @@ fn a_vector_is_summed_up() {
     assert_eq!(timing.fps(), Some(40.0));
 }
 
-/// Row 29 of the list of bad inputs.
 #[test]
-fn times_that_cannot_be_are_passed_over_with_a_warning() {
+fn row_29_times_that_cannot_be_are_passed_over_with_a_warning() {
     for bad in ["0", "-5", "1e9", "abc"] {
         let bad_time = header(&clip().with(0x0018, 0x1063, "DS", bad.as_bytes()));
         assert_eq!(bad_time.timing, FrameTiming::Unknown, "{bad}");
@@ -66,6 +65,29 @@ fn sources_that_differ_by_more_than_a_tenth_are_a_conflict() {
     assert_eq!(conflict.timing.source(), TimingSource::FrameTime);
 }
 
+/// Each source in its turn: with the better ones taken away one by one, the next is used.
+#[test]
+fn times_come_from_the_most_trusted_source_there_is() {
+    type Source = (u16, u16, &'static str, &'static [u8]);
+    let sources: [(Source, FrameTiming); 5] = [
+        ((0x0018, 0x1063, "DS", b"20"), FrameTiming::FrameTime { ms: 20.0 }),
+        ((0x0018, 0x1242, "IS", b"25"), FrameTiming::Duration { ms: 25.0 }),
+        ((0x0018, 0x0072, "DS", b"0.2"), FrameTiming::Duration { ms: 40.0 }),
+        ((0x0018, 0x0040, "IS", b"30"), FrameTiming::CineRate { fps: 30.0 }),
+        ((0x0008, 0x2144, "IS", b"15"), FrameTiming::RecommendedDisplayFrameRate { fps: 15.0 }),
+    ];
+    for from in 0..sources.len() {
+        let object = sources[from..]
+            .iter()
+            .fold(clip(), |object, &((group, number, vr, value), _)| object.with(group, number, vr, value));
+        assert_eq!(header(&object).timing, sources[from].1, "from source {from}");
+    }
+    assert_eq!(header(&clip()).timing, FrameTiming::Unknown);
+    // A single image has no time, whatever it says.
+    let still = Object::new(EXPLICIT, 8, 4).with(0x0018, 0x1063, "DS", b"20").pixels(&[0; 32]);
+    assert_eq!(header(&still).timing, FrameTiming::Unknown);
+}
+
 #[test]
 fn effective_duration_is_in_seconds() {
     let timing = header(&clip().with(0x0018, 0x0072, "DS", b"0.5")).timing;
@@ -79,6 +101,8 @@ struct RegionOf {
 }
 
 fn region(RegionOf { data_type, corners: [x0, y0, x1, y1], delta }: &RegionOf) -> Vec<u8> {
+    // An ECG runs in seconds, everything else lies in centimetres.
+    let unit: u16 = if *data_type == 10 { 4 } else { 3 };
     item(
         &[
             element(0x0018, 0x6012, "US", &1_u16.to_le_bytes()),
@@ -87,7 +111,7 @@ fn region(RegionOf { data_type, corners: [x0, y0, x1, y1], delta }: &RegionOf) -
             element(0x0018, 0x601A, "UL", &y0.to_le_bytes()),
             element(0x0018, 0x601C, "UL", &x1.to_le_bytes()),
             element(0x0018, 0x601E, "UL", &y1.to_le_bytes()),
-            element(0x0018, 0x6024, "US", &3_u16.to_le_bytes()),
+            element(0x0018, 0x6024, "US", &unit.to_le_bytes()),
             element(0x0018, 0x6026, "US", &3_u16.to_le_bytes()),
             element(0x0018, 0x602C, "FD", &delta.to_le_bytes()),
             element(0x0018, 0x602E, "FD", &delta.to_le_bytes()),
@@ -104,9 +128,8 @@ pub(crate) fn with_regions(object: Object, regions: &[(u16, [u32; 4], f64)]) -> 
     object.raw((0x0018, 0x6011), [head(0x0018, 0x6011, "SQ", items.len() as u32), items].concat())
 }
 
-/// Row 28 of the list of bad inputs.
 #[test]
-fn regions_must_lie_inside_the_image() {
+fn row_28_regions_must_lie_inside_the_image() {
     let one = |corners, delta| header(&with_regions(clip(), &[(1, corners, delta)]));
     let inside = one([1, 1, 6, 2], 0.05);
     assert_eq!(inside.regions[0].rect, Some(Rect { x0: 1, y0: 1, x1: 7, y1: 3 }));
@@ -127,9 +150,8 @@ fn regions_must_lie_inside_the_image() {
     }
 }
 
-/// Row 30 of the list of bad inputs.
 #[test]
-fn heart_rate_and_r_waves_are_checked_against_the_clip() {
+fn row_30_heart_rate_and_r_waves_are_checked_against_the_clip() {
     let clip = clip().with(0x0018, 0x1063, "DS", b"20");
     let zero = header(&clip.clone().with(0x0018, 0x1088, "IS", b"0"));
     assert_eq!(zero.heart_rate, None);
@@ -155,4 +177,9 @@ fn a_view_code_is_trusted_before_a_name() {
     let coded = named.raw((0x0054, 0x0220), [head(0x0054, 0x0220, "SQ", code.len() as u32), code].concat());
     assert_eq!(header(&coded).view, Some(View::A4C));
     assert_eq!(header(&clip()).view, None);
+    let stage = |text: &[u8]| header(&clip().with(0x0008, 0x2120, "SH", text)).view;
+    let series = |text: &[u8]| header(&clip().with(0x0008, 0x103E, "LO", text)).view;
+    assert_eq!((stage(b"PLAX"), series(b"Apical 4 chamber")), (Some(View::PLAX), Some(View::A4C)));
+    // A stage of a stress test, a series of anything: no view.
+    assert_eq!((stage(b"PEAK"), series(b"Adult echo")), (None, None));
 }

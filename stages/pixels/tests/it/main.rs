@@ -6,11 +6,17 @@
 )]
 
 mod access;
+mod burned_in;
+mod codings;
 mod colour;
+mod corpus;
 mod header;
 mod hostile;
+mod hostile_objects;
 mod mask;
 mod prescan;
 mod properties;
+mod slide;
+mod slide_tiff;
 mod still;
 mod support;

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+import pydicom.misc
 from pydicom.pixels import apply_color_lut, apply_rescale, apply_windowing, pixel_array
 from pydicom.uid import ExplicitVRBigEndian, JPEGBaseline8Bit, JPEGExtended12Bit
 
@@ -38,7 +39,7 @@ REQUIRED = """
 
 
 def corpus():
-    """Every DICOM file of pydicom and pydicom-data, by name without suffix."""
+    """Every DICOM file of pydicom and pydicom-data, by name without suffix; those of its folders by their path."""
     folders = [Path(pydicom.__file__).parent / "data" / "test_files"]
     try:
         import data_store
@@ -46,7 +47,11 @@ def corpus():
         folders.append(Path(data_store.__file__).parent / "data")
     except ImportError:
         pass
-    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.dcm"))}
+    files = {path.stem: path for folder in folders for path in sorted(folder.glob("*.dcm"))}
+    # A file set with DICOMDIR, and one folder of character sets beside the test files.
+    nested = [*folders[0].glob("dicomdirtests/**/*"), *folders[0].parent.glob("charset_files/*.dcm")]
+    nested = [path for path in nested if path.is_file() and pydicom.misc.is_dicom(path)]
+    return files | {str(path.relative_to(folders[0].parent)): path for path in sorted(nested)}
 
 
 def ours(decode, path, index):
