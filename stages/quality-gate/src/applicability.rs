@@ -21,8 +21,8 @@ pub(crate) enum NotApplicable {
     SingleFrame,
     /// The header names a view that is not apical.
     NotApical,
-    /// A slide in tiles; fields of view only so far.
-    TiledSlide,
+    /// A coarser level of a slide whose finest level is another instance.
+    LowerResolution,
 }
 
 impl NotApplicable {
@@ -53,7 +53,7 @@ impl NotApplicable {
             Self::Doppler => "COLOR_DOPPLER",
             Self::SingleFrame => "SINGLE_FRAME",
             Self::NotApical => "NOT_APICAL",
-            Self::TiledSlide => "TILED_SLIDE",
+            Self::LowerResolution => "LOWER_RESOLUTION_LEVEL",
         })
     }
 
@@ -96,9 +96,9 @@ impl NotApplicable {
                 "Not an apical view; an ejection fraction needs an apical four- or two-chamber loop.",
                 "非心尖切面；评估射血分数需要心尖四腔或两腔动态图像。",
             ],
-            Self::TiledSlide => [
-                "Tiled slides are not read yet; export the field of view as a single picture.",
-                "暂不支持分块的全切片图像；请将所需视野导出为单张图像。",
+            Self::LowerResolution => [
+                "A coarser level of a slide; the slide is judged by its finest level, nothing to do.",
+                "这是切片的低分辨率层级；切片按最高分辨率层级评估，无需处理。",
             ],
         })
     }
@@ -111,8 +111,8 @@ impl NotApplicable {
                 "该检查中没有适合评估射血分数的图像：请采集至少一个半心动周期的心尖四腔二维动态图像。",
             ],
             Domain::Pathology => [
-                "No instance of this study is a readable field of view: send an H&E picture as a single frame.",
-                "该检查中没有可分析的视野图像：请发送单帧的 H&E 图像。",
+                "No instance of this study is a readable slide or field of view: send an H&E slide or a picture of it.",
+                "该检查中没有可分析的切片或视野图像：请发送 H&E 切片或视野图像。",
             ],
             Domain::Unknown => [
                 "This study holds neither an echocardiography loop nor an H&E pathology image; it is kept and not read.",

@@ -4,7 +4,10 @@
 use serde::Deserialize;
 use stage::ConfigError;
 
-use crate::rule::{Limits, Range, Worse};
+use crate::{
+    pathology::PathologyLimits,
+    rule::{Limits, Range, Worse},
+};
 
 /// The gate's table.
 ///
@@ -21,7 +24,7 @@ pub struct Config {
     pub damaged: Limits,
     /// Bounds for an apical B-mode loop.
     pub echo: EchoLimits,
-    /// Bounds for a pathology field of view.
+    /// Bounds for a slide or a pathology field of view.
     pub pathology: PathologyLimits,
 }
 
@@ -44,17 +47,23 @@ pub struct EchoLimits {
     /// `COLOR_DOPPLER`, hence not meant for the ejection fraction.
     pub colour: f64,
     /// Re-blur metric of Crété 2007, 0 sharp to 1 blurred. Sharp phantoms 0.26; Gaussian blur of 1.0, 1.5 and 2 px
-    /// 0.50, 0.63 and 0.72. `BLUR`.
+    /// 0.50, 0.63 and 0.72; of 800x600 JPEG, where coding noise leaves a variance of the Laplacian of 38 to 97, 2 px
+    /// give 0.67 to 0.71: hence a rejecting bound of 0.65. `BLUR`.
     pub blur: Limits,
     /// Variance of the Laplacian, grey levels squared. Sharp phantoms 4127; Gaussian blur of 1.0 and 1.5 px 100 and
     /// 32. The rejecting bound of 50 is the usual one in the literature; alone it rejects nothing, see `blur`.
     pub laplacian_variance: Limits,
-    /// Share of pixels at 250 or more. +8, +14, +20 dB: 0.02, 0.13, 0.30. `OVER_GAIN`.
+    /// Share of pixels at 250 or more. +8, +14, +20 dB: 0.02, 0.13, 0.30 on bright phantoms; 0.02 to 0.08 at +14 and 0.13
+    /// to 0.32 at +20 on darker ones, of which a rejecting bound of 0.20 let a quarter pass. `OVER_GAIN`.
     pub saturation: Limits,
-    /// Mean grey level of the darker class (blood). +8, +14, +20 dB: 104, 132, 160. `OVER_GAIN`.
+    /// Mean grey level of the darker class (blood). +8, +14, +20 dB: 104, 132, 160 on bright phantoms; 111 to 143 at +14
+    /// and 131 to 167 at +20 on darker ones: blood warns early, and rejects where +14 dB never comes. `OVER_GAIN`.
     pub blood_level: Limits,
     /// Share of pixels at 5 or less. -8, -14, -20 dB: 0.06, 0.23, 0.48. `UNDER_GAIN`.
     pub black: Limits,
+    /// Mean grey level of the brighter class (tissue). It tells too little gain from a device that draws blood black, as
+    /// good ones do. Clean phantoms 128 to 170; -20 dB 50 to 79. `UNDER_GAIN`.
+    pub tissue_level: Limits,
     /// Grey levels between the classes. Clean phantoms 73 to 100, by their dynamic range; noise floor at -32 dB 40 to
     /// 56. `LOW_CONTRAST`.
     pub contrast: Limits,
@@ -62,18 +71,31 @@ pub struct EchoLimits {
     pub motion: Limits,
     /// Share of frames equal to the one before. `STATIC`.
     pub duplicate_frames: Limits,
-}
-
-/// Bounds for a pathology field of view.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PathologyLimits {
-    /// Share of the picture that is tissue; below it `BLANK`.
-    pub tissue: Limits,
-    /// Variance of the Laplacian on tissue: sharp 77, Gaussian blur of 1 and 2 px 13 and 5. `OUT_OF_FOCUS`.
-    pub focus: Limits,
-    /// The rejecting bound of `focus` counts only above this re-blur metric: a pale sharp picture is no blurred one.
-    pub focus_reject_blur: f64,
+    /// Half the way, in mm, that the picture as a whole wanders beyond which `DRIFT` warns. It reads low: still hearts
+    /// up to 1.4 (here 0.4), 5 mm drawn 1.9 to 2.3, 12 mm drawn 3.2 to 4.8 (here 3.0 to 5.3).
+    pub drift_warn: f64,
+    /// The same beyond which it is a breath: `RESPIRATORY` warns.
+    pub respiratory_warn: f64,
+    /// Depth of the fan in mm where the header calibrates nothing: the middle of what apical views are scanned at. Used
+    /// for `drift_warn` and `respiratory_warn` alone.
+    pub assumed_depth_mm: f64,
+    /// Share of beams that show no tissue at all. `DROPOUT`: a rib's shadow takes a tenth of the sector and can hide a
+    /// segment of the wall; with a third gone a whole wall is.
+    pub dropout: Limits,
+    /// Share of bright pixels outside the sector above which `BURNED_IN_TEXT` is noted. It never fails.
+    pub burned_in_text: f64,
+    /// Degrees between the ventricle's axis and the vertical above which `VIEW_UNCONFIRMED` warns.
+    pub axis_tilt_warn: f64,
+    /// Distance of the mitral hinges in widths of the ventricle; outside it `VIEW_UNCONFIRMED` warns.
+    pub mitral_annulus: Range,
+    /// Area of the right ventricle over that of the left at end-diastole above which `RV_LV_RATIO` warns (ASE 2015: two
+    /// thirds).
+    pub rv_lv_ratio_warn: f64,
+    /// Length over width of the left ventricle at end-diastole below which `FORESHORTENED` warns.
+    pub elongation_warn: f64,
+    /// Depth of the apex, as share of the fan's height, above which it lies in the near field: `FORESHORTENED` warns.
+    /// Clean phantoms, their apex 18 mm below the probe, 0.086 to 0.16: a bound of 0.12 would warn of them.
+    pub apex_depth_warn: f64,
 }
 
 impl Config {
@@ -90,7 +112,7 @@ impl Config {
         at_least("echo.min_frames", self.echo.min_frames, 2)?;
         at_least("max_frames", self.max_frames, self.sampled_frames.max(self.echo.min_frames))?;
         self.damaged.validated("damaged", Worse::Above)?;
-        let (echo, pathology) = (&self.echo, &self.pathology);
+        let echo = &self.echo;
         echo.frame_rate.validated("echo.frame_rate", Worse::Below)?;
         echo.duration.validated("echo.duration", Worse::Below)?;
         echo.fan.validated("echo.fan")?;
@@ -99,10 +121,22 @@ impl Config {
         echo.saturation.validated("echo.saturation", Worse::Above)?;
         echo.blood_level.validated("echo.blood_level", Worse::Above)?;
         echo.black.validated("echo.black", Worse::Above)?;
+        echo.tissue_level.validated("echo.tissue_level", Worse::Below)?;
         echo.contrast.validated("echo.contrast", Worse::Below)?;
         echo.motion.validated("echo.motion", Worse::Below)?;
         echo.duplicate_frames.validated("echo.duplicate_frames", Worse::Above)?;
-        pathology.tissue.validated("pathology.tissue", Worse::Below)?;
-        pathology.focus.validated("pathology.focus", Worse::Below)
+        let drift = Limits { warn: echo.drift_warn, reject: echo.respiratory_warn };
+        drift.validated("echo.respiratory_warn", Worse::Above)?;
+        echo.dropout.validated("echo.dropout", Worse::Above)?;
+        echo.mitral_annulus.validated("echo.mitral_annulus")?;
+        let positive = |key, value: f64| {
+            (value.is_finite() && value > 0.0).then_some(()).ok_or_else(|| ConfigError {
+                key,
+                value: value.to_string(),
+                expected: "a number above 0".to_owned(),
+            })
+        };
+        positive("echo.assumed_depth_mm", echo.assumed_depth_mm)?;
+        self.pathology.validate()
     }
 }

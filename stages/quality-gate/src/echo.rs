@@ -1,30 +1,29 @@
 //! An apical B-mode loop, judged for the ejection fraction.
 
-use raster::{Mask, Plane, Window, fan};
-use schemas::{BlobRef, CheckVerdict};
+use chambers::Blood;
+use raster::Plane;
+use schemas::{BlobRef, CheckVerdict, View};
 use stage::{ClipHeader, Frames, StageError};
 
 use crate::{
-    Config,
+    Config, EchoLimits,
     applicability::NotApplicable,
+    beat,
     checks::{
-        blur::{self, Sharpness},
-        colour, contrast, decodable, duration, fan as fan_check, frame_rate, frames as frame_count, gain,
-        resolution, static_clip,
+        blur, burned_in_text, colour, contrast, decodable, drift as drift_check, dropout as dropout_check,
+        duration, fan as fan_check, frame_rate, frames as frame_count, gain, resolution, static_clip,
+        view as view_check,
     },
-    exposure::Exposure,
+    drift, dropout,
     gate::{Gated, Record},
-    motion::median,
-    sharpness::{laplacian_variance, reblur},
-    sweep::{Plan, Sample, SweepError, sweep},
+    motion::{self, Motion},
+    sweep::{Plan, SweepError, sweep},
+    view,
+    work::{Sector, Work, mean},
 };
 
-/// Height of the work image in pixels. Sharpness means nothing without a fixed resolution: the same sharp clip has a
-/// Laplacian variance of 3263 at 256 px, 1930 reduced to 112, 121 enlarged to 512; so smaller pictures stay as they
-/// are and carry a warning.
-const WORK_HEIGHT: usize = 256;
-/// What the region loses at the fan's edge: half of a 9 by 9 square, so that no measure sees the edge.
-const EDGE: usize = 4;
+/// Thumbnails, evenly spaced, from which the level between blood and tissue is taken.
+const LEVEL_FRAMES: usize = 8;
 
 /// Judges one instance.
 pub(crate) fn gate(
@@ -40,7 +39,13 @@ pub(crate) fn gate(
     let limits = &config.echo;
     record.note(frame_count::check(header.frames, limits.min_frames));
     record.note(frame_rate::check(header, limits.frame_rate));
-    record.note(duration::check(header, limits.duration));
+    let known_beat = beat::by_header(header);
+    let duration = duration::check(header, known_beat, limits.duration);
+    // A warning that rests on an assumed beat waits for the beat that the picture shows.
+    let may_improve = known_beat.is_none() && duration.verdict == CheckVerdict::Warn;
+    if !may_improve {
+        record.note(duration.clone());
+    }
     if record.is_rejected() {
         return Ok(record.judged());
     }
@@ -61,13 +66,12 @@ pub(crate) fn gate(
     if record.is_rejected() {
         return Ok(record.judged());
     }
-    let work = Work::of(&sweep.samples);
-    let fan = fan_check::check(work.fan_share, limits.fan);
-    let no_fan = fan.verdict == CheckVerdict::Reject;
-    record.note(fan);
-    if no_fan {
+    let sector = Sector::of(&sweep.thumbnails);
+    record.note(fan_check::check(sector.share, limits.fan));
+    if record.is_rejected() {
         return Ok(record.judged());
     }
+    let work = Work::of(&sweep.samples, &sector);
     let colour = colour::check(work.coloured_share(), limits.colour);
     let coloured = colour.verdict == CheckVerdict::Reject;
     record.note(colour);
@@ -83,96 +87,63 @@ pub(crate) fn gate(
         record.note(check);
     }
     record.note(contrast::check(exposure.contrast(), limits.contrast));
-    for check in static_clip::checks(&sweep.motion, limits) {
+
+    let clip = Clip { header, thumbnails: &sweep.thumbnails, sector: &sector, fan_height: work.fan_height };
+    let small: Vec<Plane> =
+        sweep.thumbnails.iter().map(|frame| frame.reduced(motion::SIDE, motion::SIDE)).collect();
+    for check in static_clip::checks(Motion::of(&small), limits) {
         record.note(check);
+    }
+    let blood =
+        Blood::of(&view::spread(&sweep.thumbnails, LEVEL_FRAMES).cloned().collect::<Vec<_>>(), &sector.fan);
+    let level = blood.as_ref().map(Blood::threshold);
+    let beat = known_beat.or_else(|| clip.beat(level));
+    if may_improve {
+        record.note(duration::check(header, beat, limits.duration));
+    }
+    for check in drift_check::checks(clip.drift(&small, beat, limits), limits) {
+        record.note(check);
+    }
+    record.note(dropout_check::check(clip.lost_beams(level), limits.dropout));
+    record.note(burned_in_text::check(header.bright_outside, limits.burned_in_text));
+    if let Some(blood) = &blood {
+        let expected = if header.view == Some(View::A2C) { 2 } else { 4 };
+        for check in view_check::checks(view::look(&sweep.thumbnails, &sector.fan, blood), expected, limits) {
+            record.note(check);
+        }
     }
     Ok(record.judged())
 }
 
-/// The sampled frames cut to the fan and reduced to [`WORK_HEIGHT`].
-struct Work {
-    planes: Vec<Plane>,
-    coloured: Vec<Plane>,
-    fan: Mask,
-    /// The fan without its edge.
-    region: Mask,
-    /// Share of the visible window that the fan fills.
-    fan_share: f64,
-    /// Height of the fan before reduction.
+/// What the checks over time look at.
+struct Clip<'a> {
+    header: &'a ClipHeader,
+    thumbnails: &'a [Plane],
+    sector: &'a Sector,
+    /// Height of the fan in pixels of the frames.
     fan_height: f64,
 }
 
-impl Work {
-    fn of(samples: &[Sample]) -> Self {
-        let whole: Vec<Plane> =
-            samples.iter().map(|sample| sample.luma.reduced_to_height(WORK_HEIGHT)).collect();
-        let found = fan(&brightest(&whole));
-        let fan_share = found.area() as f64 / (found.width() * found.height()).max(1) as f64;
-        let window = samples.first().zip(found.bounds()).map(|(sample, bounds)| {
-            let scale = sample.luma.height() as f64 / found.height().max(1) as f64;
-            enlarged(bounds, scale, &sample.luma)
-        });
-        let cut = |plane: &Plane| {
-            window.map_or_else(|| plane.clone(), |window| plane.crop(window)).reduced_to_height(WORK_HEIGHT)
-        };
-        let planes: Vec<Plane> = samples.iter().map(|sample| cut(&sample.luma)).collect();
-        let coloured = samples.iter().filter_map(|sample| sample.coloured.as_ref().map(cut)).collect();
-        let fan = fan(&brightest(&planes));
-        let region = fan.eroded(EDGE);
-        let fan_height = window.map_or(0.0, |window| window.height as f64);
-        Self { planes, coloured, fan, region, fan_share, fan_height }
+impl Clip<'_> {
+    /// Seconds of a beat as the picture shows it; `level` splits blood from tissue.
+    fn beat(&self, level: Option<f64>) -> Option<f64> {
+        beat::by_picture(self.thumbnails, &self.sector.fan, level?, frame_rate::known(self.header)?)
     }
 
-    /// Median over the samples of the share of coloured pixels in the fan.
-    fn coloured_share(&self) -> f64 {
-        let share = |plane: &Plane| {
-            let sum: u64 = self.fan.select(plane.samples()).map(u64::from).sum();
-            sum as f64 / (255.0 * self.fan.area().max(1) as f64)
-        };
-        let mut shares: Vec<f64> = self.coloured.iter().map(share).collect();
-        shares.resize(self.planes.len(), 0.0);
-        median(shares)
+    /// Millimetres that the picture wanders; none without timing.
+    fn drift(&self, small: &[Plane], beat_s: Option<f64>, limits: &EchoLimits) -> Option<f64> {
+        let fps = frame_rate::known(self.header)?;
+        let assumed = limits.assumed_depth_mm / self.fan_height.max(1.0);
+        let [across, down] = self.header.mm_per_pixel.unwrap_or([assumed; 2]);
+        let [_, _, width, height] = self.header.visible;
+        let side = motion::SIDE as f64;
+        let pixel = [f64::from(width) * across / side, f64::from(height) * down / side];
+        let fan = self.sector.fan_reduced(motion::SIDE, motion::SIDE);
+        Some(drift::amplitude(small, &fan, pixel, beat_s.unwrap_or(beat::ASSUMED_S) * fps))
     }
 
-    fn sharpness(&self) -> Sharpness {
-        Sharpness {
-            reblur: median(self.planes.iter().map(|plane| reblur(plane, &self.region)).collect()),
-            laplacian_variance: median(
-                self.planes.iter().map(|plane| laplacian_variance(plane, &self.region)).collect(),
-            ),
-        }
+    /// Share of the beams that show no tissue; none where blood and tissue cannot be told apart.
+    fn lost_beams(&self, level: Option<f64>) -> Option<f64> {
+        Some(dropout::lost_share(&mean(self.thumbnails), &self.sector.fan, level?))
     }
-
-    /// Each value the median over the samples.
-    fn exposure(&self) -> Exposure {
-        let all: Vec<Exposure> = self.planes.iter().map(|plane| Exposure::of(plane, &self.region)).collect();
-        let middle = |value: fn(&Exposure) -> f64| median(all.iter().map(value).collect());
-        Exposure {
-            saturated: middle(|exposure| exposure.saturated),
-            black: middle(|exposure| exposure.black),
-            low: middle(|exposure| exposure.low),
-            high: middle(|exposure| exposure.high),
-        }
-    }
-}
-
-/// Each pixel's largest value.
-fn brightest(planes: &[Plane]) -> Plane {
-    let mut brightest = planes.first().cloned().unwrap_or_else(|| Plane::new(0, 0, Vec::new()));
-    for plane in planes {
-        brightest.raise_to(plane);
-    }
-    brightest
-}
-
-/// `window` of a reduced plane in the pixels of the full one, rounded outwards.
-fn enlarged(window: Window, scale: f64, full: &Plane) -> Window {
-    let outwards = |from: usize, length: usize, limit: usize| {
-        let start = ((from as f64 * scale).floor() as usize).min(limit.saturating_sub(1));
-        let end = (((from + length) as f64 * scale).ceil() as usize).clamp(start + 1, limit.max(1));
-        (start, end - start)
-    };
-    let (left, width) = outwards(window.left, window.width, full.width());
-    let (top, height) = outwards(window.top, window.height, full.height());
-    Window { left, top, width, height }
 }

@@ -35,7 +35,7 @@ impl Exposure {
         let smooth: Vec<u8> = Kernel::new(SIGMA)
             .picture(&samples, plane.width())
             .into_iter()
-            .map(|v| v.round() as u8)
+            .map(|level| (level + 0.5) as u8)
             .collect();
         let split = otsu(&histogram(region.select(&smooth)));
         let flat = || region.select(&smooth).next().map_or(0.0, f64::from);

@@ -6,9 +6,9 @@
 //!                                         ▼
 //!                    header checks (frames, frame rate, duration): a reject here costs no decoding
 //!                                         ▼
-//!                    one pass over the frames: thumbnails of all (static?), 8 kept for the picture checks
+//!                    one pass over the frames: a thumbnail of each, 8 kept whole
 //!                                         ▼
-//!                    fan, colour, sharpness, exposure, motion
+//!                    fan ─▶ colour ─▶ of the 8: sharpness, exposure; of the thumbnails: motion, drift, dropout, view
 //!
 //!  study: accept if one instance is accepted, caution if the fit ones all carry warnings, else reject
 //! ```
@@ -18,12 +18,15 @@
 //! Invariants:
 //! - Every check reports value, unit, threshold and verdict, also when it passes.
 //! - Definitions are those of the measurements behind the thresholds; sharpness is OpenCV's, verified against it.
-//! - At most [`Config::sampled_frames`] frames are held at once, whatever the length of the clip.
+//! - At most [`Config::sampled_frames`] whole frames are held at once, and 22 kB of each of [`Config::max_frames`].
 //! - What is wrong with an instance is a verdict; what is wrong with the machinery is a `StageError`.
 
 mod applicability;
+mod beat;
 mod checks;
 mod config;
+mod drift;
+mod dropout;
 mod echo;
 mod exposure;
 mod gate;
@@ -35,7 +38,10 @@ mod rule;
 mod sharpness;
 mod study;
 mod sweep;
+mod view;
+mod work;
 
-pub use config::{Config, EchoLimits, PathologyLimits};
+pub use config::{Config, EchoLimits};
+pub use pathology::PathologyLimits;
 pub use rule::{Limits, Range};
-pub use study::QualityGate;
+pub use study::{Judged, QualityGate};

@@ -1,57 +1,53 @@
-//! Does anything move? Streamed over thumbnails, so a clip of any length costs the same memory.
+//! Does anything move? Statistics over small pictures of every frame.
 
 use raster::{Kernel, Plane};
 
-/// Side of the thumbnail in pixels.
-const SIDE: usize = 64;
-/// Spatial smoothing in thumbnail pixels: noise on a frozen picture is no motion.
+/// Side of the picture in pixels.
+pub(crate) const SIDE: usize = 64;
+/// Spatial smoothing in its pixels: noise on a frozen picture is no motion.
 const SIGMA: f64 = 1.5;
 /// Mean absolute difference in grey levels below which a frame repeats the one before.
 const DUPLICATE: f64 = 0.25;
 
-/// Temporal statistics of the thumbnails seen so far.
-#[derive(Debug, Default)]
+/// How a clip changes over time.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Motion {
-    frames: u32,
-    duplicates: u32,
-    sums: Vec<f64>,
-    squares: Vec<f64>,
-    previous: Option<Plane>,
+    /// The 95th percentile over the pixels of the temporal standard deviation, in grey levels.
+    pub(crate) deviation: f64,
+    /// The share of frames that repeat the one before.
+    pub(crate) duplicate_share: f64,
 }
 
 impl Motion {
-    pub(crate) fn add(&mut self, luma: &Plane) {
-        let thumbnail = luma.reduced(SIDE, SIDE);
-        if let Some(previous) = &self.previous {
-            let pairs = previous.samples().iter().zip(thumbnail.samples());
-            let difference: u64 = pairs.map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
-            self.duplicates += u32::from((difference as f64) < DUPLICATE * thumbnail.samples().len() as f64);
+    /// Of `frames`, each [`SIDE`] by [`SIDE`].
+    pub(crate) fn of(frames: &[Plane]) -> Self {
+        let kernel = Kernel::new(SIGMA);
+        let (mut sums, mut squares) = (vec![0.0_f64; SIDE * SIDE], vec![0.0_f64; SIDE * SIDE]);
+        for frame in frames {
+            let levels: Vec<f32> = frame.samples().iter().map(|sample| f32::from(*sample)).collect();
+            let smooth = kernel.picture(&levels, frame.width());
+            for ((level, sum), square) in smooth.iter().zip(&mut sums).zip(&mut squares) {
+                let level = f64::from(*level);
+                *sum += level;
+                *square += level * level;
+            }
         }
-        let levels: Vec<f32> = thumbnail.samples().iter().map(|sample| f32::from(*sample)).collect();
-        let smooth = Kernel::new(SIGMA).picture(&levels, thumbnail.width());
-        self.sums.resize(self.sums.len().max(smooth.len()), 0.0);
-        self.squares.resize(self.sums.len(), 0.0);
-        for ((level, sum), square) in smooth.iter().zip(&mut self.sums).zip(&mut self.squares) {
-            *sum += f64::from(*level);
-            *square += f64::from(*level).powi(2);
-        }
-        self.frames += 1;
-        self.previous = Some(thumbnail);
-    }
-
-    /// The 95th percentile over the pixels of the temporal standard deviation, in grey levels.
-    pub(crate) fn deviation(&self) -> f64 {
-        let count = f64::from(self.frames.max(1));
+        let count = frames.len().max(1) as f64;
         let spread = |(sum, square): (&f64, &f64)| (square / count - (sum / count).powi(2)).max(0.0).sqrt();
-        let mut deviations: Vec<f64> = self.sums.iter().zip(&self.squares).map(spread).collect();
+        let mut deviations: Vec<f64> = sums.iter().zip(&squares).map(spread).collect();
         deviations.sort_by(f64::total_cmp);
-        percentile(&deviations, 0.95)
+        let duplicates = frames.windows(2).filter(|pair| matches!(pair, [a, b] if repeats(a, b))).count();
+        Self {
+            deviation: percentile(&deviations, 0.95),
+            duplicate_share: duplicates as f64 / frames.len().saturating_sub(1).max(1) as f64,
+        }
     }
+}
 
-    /// The share of frames that repeat the one before.
-    pub(crate) fn duplicate_share(&self) -> f64 {
-        f64::from(self.duplicates) / f64::from(self.frames.saturating_sub(1).max(1))
-    }
+fn repeats(before: &Plane, after: &Plane) -> bool {
+    let pairs = before.samples().iter().zip(after.samples());
+    let difference: u32 = pairs.map(|(a, b)| u32::from(a.abs_diff(*b))).sum();
+    f64::from(difference) < DUPLICATE * after.samples().len() as f64
 }
 
 /// The `share` quantile of sorted values, linear between neighbours (numpy's default); 0 of none.
@@ -74,19 +70,19 @@ mod tests {
 
     #[test]
     fn a_frozen_picture_has_neither_deviation_nor_new_frames() {
-        let picture = Plane::new(80, 80, (0..6400).map(|i| (i * 31 % 251) as u8).collect());
-        let mut motion = Motion::default();
-        (0..10).for_each(|_| motion.add(&picture));
-        assert!(motion.deviation() < 1e-3);
-        assert_eq!(motion.duplicate_share(), 1.0);
+        let picture = Plane::new(SIDE, SIDE, (0..SIDE * SIDE).map(|i| (i * 31 % 251) as u8).collect());
+        let motion = Motion::of(&vec![picture; 10]);
+        assert!(motion.deviation < 1e-3);
+        assert_eq!(motion.duplicate_share, 1.0);
     }
 
     #[test]
     fn a_picture_that_blinks_by_a_known_amount_has_half_of_it_as_deviation() {
-        let mut motion = Motion::default();
-        (0..10).for_each(|i| motion.add(&Plane::new(64, 64, vec![100 + 20 * (i % 2); 4096])));
-        assert!((motion.deviation() - 10.0).abs() < 1e-3);
-        assert_eq!(motion.duplicate_share(), 0.0);
+        let frames: Vec<Plane> =
+            (0..10).map(|i| Plane::new(SIDE, SIDE, vec![100 + 20 * (i % 2); SIDE * SIDE])).collect();
+        let motion = Motion::of(&frames);
+        assert!((motion.deviation - 10.0).abs() < 1e-3);
+        assert_eq!(motion.duplicate_share, 0.0);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The stage: every instance, then the study.
 
 use schemas::{
-    AcquiredInstance, CheckVerdict, Domain, ReasonCode, Rejection, RejectionReason, StudyAccepted,
-    StudyAcquired, Verdict,
+    AcquiredInstance, Bilingual, CheckVerdict, Domain, GatedInstance, ReasonCode, Rejection, RejectionReason,
+    StudyAccepted, StudyAcquired, Verdict,
 };
 use stage::{ConfigError, Ctx, FrameError, Outcome, Services, Stage, StageError};
 
@@ -28,8 +28,7 @@ impl Stage for QualityGate {
     type Out = StudyAccepted;
 
     fn build(config: Config, _services: &Services) -> Result<Self, ConfigError> {
-        config.validate()?;
-        Ok(Self { config })
+        Self::try_new(config)
     }
 
     fn process(
@@ -37,11 +36,15 @@ impl Stage for QualityGate {
         input: &StudyAcquired,
         ctx: &mut Ctx<'_>,
     ) -> Result<Outcome<StudyAccepted>, StageError> {
-        let gated = input
-            .instances
-            .iter()
-            .map(|instance| self.gate(input.study.domain, instance, ctx))
-            .collect::<Result<Vec<_>, _>>()?;
+        let gated = match input.study.domain {
+            // Together: a slide may lie in several instances.
+            Domain::Pathology => pathology::gate(&input.instances, &self.config, ctx.frames())?,
+            domain => input
+                .instances
+                .iter()
+                .map(|instance| self.gate(domain, instance, ctx))
+                .collect::<Result<Vec<_>, _>>()?,
+        };
         let fit = gated.iter().filter(|one| one.instance.applicable).map(|one| one.instance.verdict);
         match fit.min() {
             Some(verdict @ (Verdict::Accept | Verdict::Caution)) => Ok(Outcome::Emit(StudyAccepted {
@@ -54,7 +57,54 @@ impl Stage for QualityGate {
     }
 }
 
+/// The gate's word on one instance by itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judged {
+    /// Verdict, code and checks, as the study's own gate will give them.
+    pub instance: GatedInstance,
+    /// What to do about the code; absent on `accept`.
+    pub advice: Option<Bilingual>,
+}
+
 impl QualityGate {
+    /// A gate for [`Self::judge`], which needs no services.
+    ///
+    /// # Errors
+    /// A value that contradicts another.
+    pub fn try_new(config: Config) -> Result<Self, ConfigError> {
+        config.validate()?;
+        Ok(Self { config })
+    }
+
+    /// Judges one instance while its study is still open, by the same checks as [`Stage::process`].
+    ///
+    /// # Errors
+    /// As [`Stage::process`]: only the machinery's own trouble.
+    pub fn judge(
+        &mut self,
+        domain: Domain,
+        acquired: &AcquiredInstance,
+        ctx: &Ctx<'_>,
+    ) -> Result<Judged, StageError> {
+        let alone = match domain {
+            Domain::Pathology => {
+                pathology::gate(std::slice::from_ref(acquired), &self.config, ctx.frames())?.pop()
+            }
+            Domain::Echo | Domain::Unknown => None,
+        };
+        let Gated { instance, not_applicable } = match alone {
+            Some(gated) => gated,
+            None => self.gate(domain, acquired, ctx)?,
+        };
+        let of_check = || {
+            let code = instance.code.as_ref()?;
+            let same = instance.checks.iter().filter(|check| check.code.as_ref() == Some(code));
+            same.max_by_key(|check| check.verdict)?.advice.clone()
+        };
+        let advice = not_applicable.map(NotApplicable::advice).or_else(of_check);
+        Ok(Judged { instance, advice })
+    }
+
     fn gate(&self, domain: Domain, acquired: &AcquiredInstance, ctx: &Ctx<'_>) -> Result<Gated, StageError> {
         let mut record = Record::of(acquired);
         if let Some(reason) = acquired.not_analysable {
@@ -79,12 +129,7 @@ impl QualityGate {
             Err(error) => return Err(error.into()),
         };
         record.note_header(&header);
-        match domain {
-            Domain::Pathology => pathology::gate(record, &header, &acquired.blob, &self.config, ctx.frames()),
-            Domain::Echo | Domain::Unknown => {
-                echo::gate(record, &header, &acquired.blob, &self.config, ctx.frames())
-            }
-        }
+        echo::gate(record, &header, &acquired.blob, &self.config, ctx.frames())
     }
 }
 

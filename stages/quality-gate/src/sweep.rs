@@ -1,13 +1,13 @@
-//! One pass over a clip: each frame is decoded once; a few are kept, reduced statistics of all.
+//! One pass over a clip: each frame is decoded once; a few are kept whole, a thumbnail of each.
 
 use raster::{Plane, Window};
 use schemas::{BlobRef, FrameNumber, NotAnalysable, ReasonCode};
-use stage::{ClipHeader, FrameError, Frames, StageError};
-
-use crate::motion::Motion;
+use stage::{ClipHeader, FrameError, Frames, Image, StageError};
 
 /// Distance between the channels of a pixel above which it is coloured, in grey levels.
 const COLOURED: u8 = 30;
+/// Height of a thumbnail in pixels: what the chambers are looked for in.
+const THUMBNAIL: usize = chambers::HEIGHT;
 
 /// What to look at.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +35,8 @@ pub(crate) struct Sweep {
     pub(crate) damaged: u32,
     pub(crate) damage: Option<ReasonCode>,
     pub(crate) samples: Vec<Sample>,
-    pub(crate) motion: Motion,
+    /// Every readable frame, cut to the visible window and reduced to [`THUMBNAIL`] rows: 22 kB each.
+    pub(crate) thumbnails: Vec<Plane>,
 }
 
 /// Why there is no sweep.
@@ -52,8 +53,7 @@ pub(crate) fn sweep(
     plan: Plan,
 ) -> Result<Sweep, SweepError> {
     let count = header.frames.min(plan.max_frames);
-    let mut found =
-        Sweep { read: 0, damaged: 0, damage: None, samples: Vec::new(), motion: Motion::default() };
+    let mut found = Sweep { read: 0, damaged: 0, damage: None, samples: Vec::new(), thumbnails: Vec::new() };
     let mut kept = 0;
     for index in 0..count {
         found.read += 1;
@@ -71,19 +71,28 @@ pub(crate) fn sweep(
             Err(error) => return Err(SweepError::Stage(error.into())),
         };
         let window = Window::inside(header.visible, frame.image.width, frame.image.height);
-        let luma = Plane::luma(&frame.image, window);
-        found.motion.add(&luma);
         // The next sample is due in the middle of its share of the clip, or at the first readable frame after it.
-        if kept < plan.samples
+        let due = kept < plan.samples
             && u64::from(2 * index + 1) * u64::from(plan.samples)
-                >= u64::from(2 * kept + 1) * u64::from(count)
-        {
+                >= u64::from(2 * kept + 1) * u64::from(count);
+        if due {
             kept += 1;
-            let colour = Plane::colourfulness(&frame.image, window);
-            let any = colour.samples().iter().any(|distance| *distance > COLOURED);
-            let coloured = any.then(|| colour.map(|distance| u8::from(distance > COLOURED) * 255));
-            found.samples.push(Sample { luma, coloured });
+            let luma = Plane::luma(&frame.image, window);
+            found.thumbnails.push(luma.reduced_to_height(THUMBNAIL));
+            found.samples.push(Sample { coloured: coloured(&frame.image, window), luma });
+        } else {
+            found.thumbnails.push(Plane::luma_reduced_to_height(&frame.image, window, THUMBNAIL));
         }
     }
     Ok(found)
+}
+
+fn coloured(image: &Image, window: Window) -> Option<Plane> {
+    let mut any = 0;
+    let plane = Plane::of_pixels(image, window, |[r, g, b]| {
+        let lit = u8::from(r.max(g).max(b) - r.min(g).min(b) > COLOURED) * 255;
+        any |= lit;
+        lit
+    });
+    (any != 0).then_some(plane)
 }

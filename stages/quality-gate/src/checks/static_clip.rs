@@ -16,9 +16,9 @@ const DUPLICATES: Rule =
     Rule { name: "duplicate_frames", unit: "1", worse: Worse::Above, code: CODE, advice: ADVICE };
 
 /// Judges how much the picture changes over the clip, and how many frames repeat the one before.
-pub(crate) fn checks(motion: &Motion, limits: &EchoLimits) -> [Check; 2] {
+pub(crate) fn checks(motion: Motion, limits: &EchoLimits) -> [Check; 2] {
     [
-        MOTION.judge(motion.deviation(), limits.motion),
-        DUPLICATES.judge(motion.duplicate_share(), limits.duplicate_frames),
+        MOTION.judge(motion.deviation, limits.motion),
+        DUPLICATES.judge(motion.duplicate_share, limits.duplicate_frames),
     ]
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot be set up fails loudly")]
 
+mod pathology;
 mod world;
 
 use raster::testing::Loop;
@@ -10,10 +11,10 @@ use schemas::{
     StudyAccepted, Timing, TimingSource, Verdict, View,
 };
 use stage::{
-    Frame, FrameError, Image, MaskSource, Outcome, Scope, Stage as _, StageError,
+    Frame, FrameError, Image, Outcome, Scope, Stage as _, StageError,
     testing::{MemoryBlobs, check, ctx},
 };
-use world::{Faulty, World, gate, services, table};
+use world::{Faulty, World, gate, services, table, two_chamber};
 
 fn judged(world: &World) -> Outcome<StudyAccepted> {
     let blobs = MemoryBlobs::default();
@@ -76,9 +77,19 @@ fn a_clean_apical_loop_is_accepted_and_every_check_reports_its_value() {
         "saturation",
         "blood_level",
         "black",
+        "tissue_level",
         "contrast",
         "motion",
         "duplicate_frames",
+        "drift",
+        "respiratory_drift",
+        "dropout",
+        "burned_in_text",
+        "chambers",
+        "axis_tilt",
+        "mitral_annulus",
+        "elongation",
+        "apex_depth",
     ];
     assert_eq!(names, expected);
     assert!(instance.checks.iter().all(|check| check.value.is_some()));
@@ -144,7 +155,7 @@ fn blur_is_measured_as_it_grows() {
 #[test]
 fn unknown_timing_is_a_caution_and_never_a_number() {
     let drawn = Loop::default();
-    let mut header = drawn.header();
+    let mut header = two_chamber(&drawn);
     header.timing = Timing { source: TimingSource::Unknown, fps: None };
     header.frame_times_ms = Vec::new();
     let mut world = World::new(Domain::Echo);
@@ -172,6 +183,101 @@ fn the_duration_counts_beats_by_r_waves_then_by_heart_rate() {
     assert!((beats(vec![100.0, 600.0, 1100.0], Some(60.0)) - 3.0).abs() < 1e-9);
     assert!((beats(Vec::new(), Some(120.0)) - 3.0).abs() < 1e-9);
     assert!((beats(Vec::new(), None) - 1.5).abs() < 1e-9);
+}
+
+/// What a check says of the default loop with another header.
+fn of_header(change: impl FnOnce(&mut stage::ClipHeader), name: &str) -> Check {
+    let drawn = Loop { frames: 50, ..Loop::default() };
+    let mut header = two_chamber(&drawn);
+    change(&mut header);
+    let mut world = World::new(Domain::Echo);
+    world.add_clip(header, drawn.frames());
+    named(&instance(&world), name).clone()
+}
+
+#[test]
+fn a_two_chamber_picture_under_a_four_chamber_header_is_a_caution() {
+    let check = of_header(|header| header.view = Some(View::A4C), "chambers");
+    assert_eq!((check.value, check.threshold, check.verdict), (Some(2.0), 4.0, CheckVerdict::Warn));
+    assert_eq!(check.code.as_ref().map(ReasonCode::as_str), Some("VIEW_UNCONFIRMED"));
+    assert!(check.advice.is_some_and(|advice| !advice.zh.is_empty()));
+    assert_eq!(of_header(|_| (), "chambers").verdict, CheckVerdict::Pass);
+}
+
+#[test]
+fn burned_in_text_is_noted_and_spoils_nothing() {
+    let check = of_header(|header| header.bright_outside = 0.01, "burned_in_text");
+    assert_eq!((check.value, check.verdict), (Some(0.01), CheckVerdict::Pass));
+    assert_eq!(check.code.as_ref().map(ReasonCode::as_str), Some("BURNED_IN_TEXT"));
+    assert_eq!(of_header(|header| header.bright_outside = 0.002, "burned_in_text").code, None);
+}
+
+/// The loop's frames, each changed by `pixel(frame, x, y)`, which gives the pixel to take instead.
+fn redrawn(drawn: &Loop, pixel: impl Fn(u32, i64, i64) -> Option<(i64, i64)>) -> World {
+    let side = i64::from(drawn.side);
+    let change = |frame: Frame| {
+        let at = |place: Option<(i64, i64)>| match place {
+            Some((x, y)) if (0..side).contains(&x) && (0..side).contains(&y) => {
+                let start = ((y * side + x) * 3) as usize;
+                [frame.image.rgb[start], frame.image.rgb[start + 1], frame.image.rgb[start + 2]]
+            }
+            _ => [0; 3],
+        };
+        let rgb =
+            (0..side * side).flat_map(|i| at(pixel(frame.number.index(), i % side, i / side))).collect();
+        Frame { image: Image { rgb, ..frame.image.clone() }, ..frame }
+    };
+    let mut world = World::new(Domain::Echo);
+    world.add_clip(two_chamber(drawn), drawn.frames().into_iter().map(change).collect());
+    world
+}
+
+#[test]
+fn a_heart_that_wanders_with_the_breath_is_a_caution() {
+    let drawn = Loop { frames: 90, ..Loop::default() };
+    // 150 mm over 256 px: 14 px up and down are 8 mm, once in the three seconds of the clip.
+    let way = |frame: u32| (14.0 * (f64::from(frame) * std::f64::consts::TAU / 90.0).sin()).round() as i64;
+    let fan = |x: i64, y: i64| {
+        let (across, down) = ((x as f64 / 256.0 - 0.5).abs(), y as f64 / 256.0 - 0.02);
+        down > 0.0 && across < down * 0.78 && across.hypot(down) < 0.93
+    };
+    let world = redrawn(&drawn, |frame, x, y| {
+        fan(x, y).then(|| (x, (y - way(frame)).clamp(x.abs_diff(128) as i64 + 40, 230)))
+    });
+    let instance = instance(&world);
+    let check = named(&instance, "drift");
+    assert_eq!(check.verdict, CheckVerdict::Warn, "{check:?}");
+    assert_eq!(
+        named(&instance, "respiratory_drift").code.as_ref().map(ReasonCode::as_str),
+        Some("RESPIRATORY")
+    );
+}
+
+#[test]
+fn dark_sectors_are_a_caution_and_reject_when_most_is_lost() {
+    let drawn = Loop { frames: 50, ..Loop::default() };
+    let verdict = |lost: f64| {
+        let dark = |x: i64, y: i64| {
+            let beam = (x as f64 / 256.0 - 0.5) / (y as f64 / 256.0 - 0.02).max(0.01) / 1.56 + 0.5;
+            (0.25..0.25 + lost).contains(&beam)
+        };
+        let world = redrawn(&drawn, |_, x, y| (!dark(x, y) || y < 30).then_some((x, y)));
+        let check = named(&instance(&world), "dropout").clone();
+        assert!((check.value.expect("measured") - lost).abs() < 0.1, "{lost}: {check:?}");
+        check.verdict
+    };
+    assert_eq!(verdict(0.25), CheckVerdict::Warn);
+    assert_eq!(verdict(0.55), CheckVerdict::Reject);
+}
+
+#[test]
+fn without_a_heart_rate_the_picture_tells_the_beat() {
+    // 1.33 s of 0.6 s beats: too short for beats of one second, long enough for these.
+    let drawn = Loop { frames: 40, beat_s: 0.6, ..Loop::default() };
+    let instance = instance(&World::new(Domain::Echo).with_loop(&drawn));
+    let check = named(&instance, "duration");
+    assert!((check.value.expect("measured") - 2.2).abs() < 0.15, "{check:?}");
+    assert_eq!(check.verdict, CheckVerdict::Pass);
 }
 
 #[test]
@@ -291,61 +397,6 @@ fn trouble_with_the_machinery_is_an_error_by_whom_it_concerns() {
     let frames = Faulty { frames: &world.frames, fault };
     let error = gate().process(&world.study, &mut ctx(&blobs, &frames)).expect_err("the store is down");
     assert!(matches!(error, StageError::Transient { scope: Scope::Dependency, .. }), "{error:?}");
-}
-
-/// A field of view: eosin with haematoxylin dots over `tissue` of its width, the rest glass.
-fn field_of_view(tissue: f64, blur: f64) -> World {
-    let (side, drawn) = (200_u32, Loop::default());
-    let pixel = |i: u32| {
-        let (x, y) = (i % side, i / side);
-        if f64::from(x) >= tissue * f64::from(side) {
-            [243, 243, 243]
-        } else if (x % 16).abs_diff(8).pow(2) + (y % 16).abs_diff(8).pow(2) < 16 {
-            [90, 60, 140]
-        } else {
-            [225, 150, 190]
-        }
-    };
-    let rgb: Vec<[u8; 3]> = (0..side * side).map(pixel).collect();
-    let mut channels = [0, 1, 2].map(|c| rgb.iter().map(|pixel| f32::from(pixel[c])).collect::<Vec<_>>());
-    if blur > 0.0 {
-        channels = channels.map(|channel| raster::Kernel::new(blur).picture(&channel, side as usize));
-    }
-    let pixels = (0..rgb.len()).flat_map(|i| [0, 1, 2].map(|c: usize| channels[c][i].round() as u8));
-    let image = Image { width: side, height: side, rgb: pixels.collect() };
-    let header = stage::ClipHeader {
-        columns: side,
-        rows: side,
-        frames: 1,
-        timing: Timing { source: TimingSource::Unknown, fps: None },
-        frame_times_ms: Vec::new(),
-        view: None,
-        mask: MaskSource::WholeImage,
-        visible: [0, 0, side, side],
-        ..drawn.header()
-    };
-    let mut world = World::new(Domain::Pathology);
-    world.add_clip(header, vec![Frame { number: FrameNumber::from_index(0), image }]);
-    world
-}
-
-#[test]
-fn a_field_of_view_is_judged_by_tissue_and_focus() {
-    let sharp = accepted(&field_of_view(0.8, 0.0));
-    let share = named(&sharp.instances[0], "tissue").value.expect("measured");
-    assert!((share - 0.8).abs() < 0.03, "tissue {share}");
-    assert_eq!(sharp.verdict, Verdict::Accept);
-    assert_eq!(codes(&rejected(&field_of_view(0.01, 0.0))), ["BLANK"]);
-    assert_eq!(codes(&rejected(&field_of_view(0.8, 5.0))), ["OUT_OF_FOCUS"]);
-    let little = accepted(&field_of_view(0.15, 0.0));
-    assert_eq!(little.instances[0].code.as_ref().map(ReasonCode::as_str), Some("BLANK"));
-}
-
-#[test]
-fn a_tiled_slide_is_not_applicable() {
-    let mut world = World::new(Domain::Pathology);
-    world.add_clip(Loop::default().header(), Vec::new());
-    assert_eq!(codes(&rejected(&world)), ["NO_APPLICABLE_INSTANCE", "TILED_SLIDE"]);
 }
 
 #[test]

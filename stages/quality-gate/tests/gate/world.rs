@@ -7,12 +7,11 @@ use raster::testing::Loop;
 use schemas::{
     AcquiredInstance, Area, BlobRef, Completion, CompletionRule, Digest, Domain, FrameNumber, InstanceUid,
     ModelIdentity, Priority, Protocol, ReceivedFrom, Revision, SeriesUid, StudyAcquired, StudyHead, StudyUid,
-    Uid,
+    Uid, View,
 };
 use stage::{
     BackendError, ClipHeader, EcgStrip, Frame, FrameError, Frames, Generation, Image, ModelBackend,
-    ModelRequest, Services, SlideHeader, TilePosition,
-    Stage as _, testing::MemoryFrames,
+    ModelRequest, Services, SlideHeader, Stage as _, TilePosition, testing::MemoryFrames,
 };
 
 /// The table that operators get.
@@ -98,10 +97,16 @@ impl World {
         self.frames.insert(blob, header, frames);
     }
 
+    /// Adds a loop; it shows one ventricle and one atrium, so its header names the two-chamber view.
     pub(crate) fn with_loop(mut self, drawn: &Loop) -> Self {
-        self.add_clip(drawn.header(), drawn.frames());
+        self.add_clip(two_chamber(drawn), drawn.frames());
         self
     }
+}
+
+/// The header of a loop, with the view that it shows.
+pub(crate) fn two_chamber(drawn: &Loop) -> ClipHeader {
+    ClipHeader { view: Some(View::A2C), ..drawn.header() }
 }
 
 /// Frames of which some fail.
