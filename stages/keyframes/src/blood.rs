@@ -1,12 +1,16 @@
-//! The ventricular blood signal: how much of the ventricles' depth is blood, frame by frame.
+//! The pixels of the fan over time, and the ventricular blood signal A(t): how much of the ventricles' depth is blood,
+//! frame by frame.
 //!
 //! Blood is dark and wall is bright, so the mean of a soft threshold over the part of the fan where the ventricles lie
-//! rises and falls with their area. The atria lie below and beat in antiphase; the whole fan would lose a third of
-//! the events.
+//! rises and falls with their area. The atria lie below and beat in antiphase: the signal of the whole fan misses a
+//! third of the events.
 
-use raster::{Kernel, fan, histogram, otsu};
+use raster::{Kernel, Mask, fan, histogram, otsu};
 
-use crate::cine::Cine;
+use crate::{
+    cine::Cine,
+    drift::{Drift, moved_back},
+};
 
 /// Spatial smoothing in pixels of a plane 128 high.
 const SIGMA_XY: f64 = 1.2;
@@ -22,69 +26,164 @@ const VENTRICLES: std::ops::Range<f64> = 0.12..0.60;
 const SOFTNESS: (f64, f64) = (0.12, 2.0);
 /// Steps of the table of the soft threshold in one grey level.
 const STEPS: usize = 8;
+/// Pixels smoothed over time at once: of 600 frames, a megabyte.
+const BLOCK: usize = 512;
 
-/// Steps of [`sharpened`]. Of 28 clean phantom clips (ejection fraction 22 to 68 %, 32 to 60 frames a second) the mean
-/// area alone puts end-systole within a frame in 20, one step in 26, four in 27: the rest are hearts that hardly move.
-const SHARPENING: usize = 4;
-
-/// The share of blood for each frame, 0 to 1; none where no fan or no two classes can be seen.
-pub(crate) fn blood_signal(cine: &Cine, fps: Option<f64>) -> Option<Vec<f64>> {
-    let region = fan(&cine.brightest()).eroded(EDGE);
-    let bounds = region.bounds()?;
-    let depth = |y: usize| (y - bounds.top) as f64 / bounds.height as f64;
-    let width = region.width();
-    let ventricular: Vec<usize> = (0..region.inside().len())
-        .filter(|index| region.contains(index % width, index / width))
-        .filter(|index| VENTRICLES.contains(&depth(index / width)))
-        .collect();
-    if ventricular.is_empty() {
-        return None;
-    }
-    let spatial = Kernel::new(SIGMA_XY);
-    let mut levels = [0_u64; 256];
-    let mut stack: Vec<f32> = Vec::with_capacity(ventricular.len() * cine.planes.len());
-    for plane in &cine.planes {
-        let samples: Vec<f32> = plane.samples().iter().map(|sample| f32::from(*sample)).collect();
-        let smooth = spatial.picture(&samples, plane.width());
-        let counts = histogram(region.select(&smooth).map(|level| level.round() as u8));
-        levels.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
-        stack.extend(ventricular.iter().filter_map(|index| smooth.get(*index)));
-    }
-    let threshold = f64::from(otsu(&levels)?.threshold);
-    let softness = (SOFTNESS.0 * threshold).max(SOFTNESS.1);
-    let occupancy: Vec<f64> = (0..=255 * STEPS)
-        .map(|step| 1.0 / (1.0 + ((step as f64 / STEPS as f64 - threshold) / softness).exp()))
-        .collect();
-    let temporal = Kernel::new(fps.map_or(SIGMA_T_FRAMES, |fps| SIGMA_T_S * fps));
-    let stack = temporal.down(&stack, ventricular.len());
-    let occupied =
-        |level: f32| occupancy.get((level * STEPS as f32).round() as usize).copied().unwrap_or(0.0);
-    let stack: Vec<f32> = stack.into_iter().map(|level| occupied(level) as f32).collect();
-    let frames: Vec<&[f32]> = stack.chunks_exact(ventricular.len()).collect();
-    let area: Vec<f64> =
-        frames.iter().map(|frame| mean(frame.iter().map(|share| f64::from(*share)))).collect();
-    Some((0..SHARPENING).fold(area, |signal, _| sharpened(&signal, &frames)))
+/// The smoothed pixels of the fan, frame after frame.
+#[derive(Debug)]
+pub(crate) struct Samples {
+    /// The fan on the cine's planes.
+    pub(crate) fan: Mask,
+    /// Index in a plane of each sample of a frame.
+    pixels: Vec<usize>,
+    /// For each frame, each pixel in turn.
+    stack: Vec<f32>,
+    /// The grey level between blood and tissue.
+    pub(crate) threshold: f64,
 }
 
-/// The signal again, each pixel weighted by how much it moves with it: one step of the power method from the mean area
-/// towards the leading temporal principal component. What beats with the ventricle counts, and what merely moves
-/// (valve leaflets, noise) averages out. The sign stays: blood is positive.
-fn sharpened(signal: &[f64], frames: &[&[f32]]) -> Vec<f64> {
-    let centre = mean(signal.iter().copied());
-    let mut weights = vec![0.0_f32; frames.first().map_or(0, |frame| frame.len())];
-    for (value, frame) in signal.iter().zip(frames) {
-        let deviation = (value - centre) as f32;
-        weights.iter_mut().zip(*frame).for_each(|(weight, share)| *weight += deviation * share);
+impl Samples {
+    /// Smooths the clip in space and time, drift undone; none where no fan or no two classes can be seen.
+    pub(crate) fn of(cine: &Cine, fps: Option<f64>, drift: Option<&Drift>) -> Option<Self> {
+        let fan = fan(&cine.brightest());
+        let inner = fan.eroded(EDGE);
+        let pixels: Vec<usize> =
+            inner.inside().iter().enumerate().filter_map(|(index, inside)| inside.then_some(index)).collect();
+        if pixels.is_empty() {
+            return None;
+        }
+        let spatial = Kernel::new(SIGMA_XY);
+        let mut levels = [0_u64; 256];
+        let mut stack: Vec<f32> = Vec::with_capacity(pixels.len() * cine.planes.len());
+        for (index, plane) in cine.planes.iter().enumerate() {
+            let raw: Vec<f32> = plane.samples().iter().map(|sample| f32::from(*sample)).collect();
+            let mut smooth = spatial.picture(&raw, plane.width());
+            if let Some(offset) = drift.and_then(|drift| drift.offsets.get(index)) {
+                smooth = moved_back(&smooth, plane.width(), *offset);
+            }
+            let from = stack.len();
+            stack.extend(pixels.iter().filter_map(|pixel| smooth.get(*pixel)));
+            let levels_here = stack.get(from..).unwrap_or_default();
+            let counts = histogram(levels_here.iter().map(|level| (level + 0.5) as u8));
+            levels.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        }
+        let threshold = f64::from(otsu(&levels)?.threshold);
+        let temporal = Kernel::new(fps.map_or(SIGMA_T_FRAMES, |fps| SIGMA_T_S * fps));
+        smooth_over_time(&mut stack, pixels.len(), &temporal);
+        Some(Self { fan, pixels, stack, threshold })
     }
-    let total: f64 = weights.iter().map(|weight| f64::from(weight.abs())).sum();
-    let weighted = |frame: &&[f32]| {
-        let sum: f64 = weights.iter().zip(*frame).map(|(weight, share)| f64::from(weight * share)).sum();
-        if total > 0.0 { sum / total } else { 0.0 }
+
+    /// The samples of each frame, of equal number.
+    pub(crate) fn frames(&self) -> std::slice::ChunksExact<'_, f32> {
+        self.stack.chunks_exact(self.pixels.len().max(1))
+    }
+
+    /// A(t): the share of blood, 0 to 1, at the ventricles' depth.
+    pub(crate) fn ventricular_blood(&self) -> Vec<f64> {
+        let Some(bounds) = self.fan.bounds() else { return Vec::new() };
+        let width = self.fan.width();
+        let depth = |index: usize| ((index / width) as f64 - bounds.top as f64) / bounds.height as f64;
+        self.blood_where(|index| VENTRICLES.contains(&depth(index)))
+    }
+
+    /// The share of blood, 0 to 1, for each frame among the fan's pixels that `chosen` names.
+    pub(crate) fn blood_where(&self, chosen: impl Fn(usize) -> bool) -> Vec<f64> {
+        let table = self.occupancy_table();
+        // Pixels in reading order, so that those of a row are one run.
+        let mut runs: Vec<std::ops::Range<usize>> = Vec::new();
+        let wanted = self.pixels.iter().enumerate().filter(|(_, pixel)| chosen(**pixel));
+        for (position, _) in wanted {
+            match runs.last_mut() {
+                Some(run) if run.end == position => run.end += 1,
+                _ => runs.push(position..position + 1),
+            }
+        }
+        let count: usize = runs.iter().map(ExactSizeIterator::len).sum();
+        let share = |frame: &[f32]| {
+            let blood: f64 = runs
+                .iter()
+                .filter_map(|run| frame.get(run.clone()))
+                .flatten()
+                .map(|level| f64::from(occupied(&table, *level)))
+                .sum();
+            blood / count.max(1) as f64
+        };
+        self.frames().map(share).collect()
+    }
+
+    /// G = X Xᵀ of the samples without each pixel's mean, row by row, divided by the number of pixels.
+    pub(crate) fn into_gram(mut self) -> Vec<f64> {
+        let count = self.pixels.len().max(1);
+        let frames = self.stack.len() / count;
+        let mut mean = vec![0.0_f32; count];
+        for frame in self.stack.chunks_exact(count) {
+            mean.iter_mut().zip(frame).for_each(|(sum, sample)| *sum += sample);
+        }
+        for sum in &mut mean {
+            *sum /= frames as f32;
+        }
+        for frame in self.stack.chunks_exact_mut(count) {
+            frame.iter_mut().zip(&mean).for_each(|(sample, mean)| *sample -= mean);
+        }
+        let mut gram = vec![0.0; frames * frames];
+        for (i, one) in self.stack.chunks_exact(count).enumerate() {
+            for (j, other) in self.stack.chunks_exact(count).enumerate().take(i + 1) {
+                let product = product(one, other) / count as f64;
+                for at in [i * frames + j, j * frames + i] {
+                    if let Some(slot) = gram.get_mut(at) {
+                        *slot = product;
+                    }
+                }
+            }
+        }
+        gram
+    }
+
+    fn occupancy_table(&self) -> Vec<f32> {
+        let softness = (SOFTNESS.0 * self.threshold).max(SOFTNESS.1);
+        let occupied = |step: usize| {
+            let level = step as f64 / STEPS as f64;
+            (1.0 / (1.0 + ((level - self.threshold) / softness).exp())) as f32
+        };
+        (0..=255 * STEPS).map(occupied).collect()
+    }
+}
+
+fn occupied(table: &[f32], level: f32) -> f32 {
+    table.get((level * STEPS as f32 + 0.5) as usize).copied().unwrap_or_default()
+}
+
+/// Smooths each pixel of `stack` (frames of `count` pixels) over time, block by block to spare memory.
+fn smooth_over_time(stack: &mut [f32], count: usize, kernel: &Kernel) {
+    for from in (0..count).step_by(BLOCK) {
+        let width = BLOCK.min(count - from);
+        let block: Vec<f32> = stack
+            .chunks_exact(count)
+            .flat_map(|frame| frame.iter().skip(from).take(width))
+            .copied()
+            .collect();
+        let smooth = kernel.down(&block, width);
+        for (frame, row) in stack.chunks_exact_mut(count).zip(smooth.chunks_exact(width)) {
+            frame.iter_mut().skip(from).zip(row).for_each(|(sample, smooth)| *sample = *smooth);
+        }
+    }
+}
+
+/// The scalar product: `f32` in lanes over short stretches, their sums in `f64`.
+fn product(a: &[f32], b: &[f32]) -> f64 {
+    const LANES: usize = 16;
+    const STRETCH: usize = 16 * LANES;
+    let stretch = |(a, b): (&[f32], &[f32])| {
+        let (lanes_a, rest_a) = a.as_chunks::<LANES>();
+        let (lanes_b, rest_b) = b.as_chunks::<LANES>();
+        let mut sums = [0.0_f32; LANES];
+        for (a, b) in lanes_a.iter().zip(lanes_b) {
+            for lane in 0..LANES {
+                sums[lane] += a[lane] * b[lane];
+            }
+        }
+        let rest: f32 = rest_a.iter().zip(rest_b).map(|(a, b)| a * b).sum();
+        sums.iter().map(|sum| f64::from(*sum)).sum::<f64>() + f64::from(rest)
     };
-    frames.iter().map(weighted).collect()
-}
-
-fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
-    let count = values.len().max(1) as f64;
-    values.sum::<f64>() / count
+    a.chunks(STRETCH).zip(b.chunks(STRETCH)).map(stretch).sum()
 }

@@ -33,14 +33,16 @@ pub(crate) fn detrended(signal: &[f64]) -> Vec<f64> {
 
 /// The distance between the 3rd and the 97th percentile.
 pub(crate) fn range(signal: &[f64]) -> f64 {
+    quantile(signal, RANGE.1) - quantile(signal, RANGE.0)
+}
+
+/// The value below which `share` (0 to 1) of the signal lies, linear between samples (numpy's default).
+pub(crate) fn quantile(signal: &[f64], share: f64) -> f64 {
     let mut sorted = signal.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let at = |share: f64| {
-        let position = share * sorted.len().saturating_sub(1) as f64;
-        let value = |index: f64| sorted.get(index as usize).copied().unwrap_or_default();
-        value(position.floor()) + (value(position.ceil()) - value(position.floor())) * position.fract()
-    };
-    at(RANGE.1) - at(RANGE.0)
+    let position = share * sorted.len().saturating_sub(1) as f64;
+    let value = |index: f64| sorted.get(index as usize).copied().unwrap_or_default();
+    value(position.floor()) + (value(position.ceil()) - value(position.floor())) * position.fract()
 }
 
 /// The period of a signal without trend, by the highest peak of its unbiased autocorrelation; none if there is no

@@ -5,7 +5,8 @@
 //!     echo:      frames, one at a time ─▶ 128 px planes ─▶ ventricular blood signal A(t)
 //!                  ─▶ period (autocorrelation) ─▶ peaks = end-diastole, valleys = end-systole ─▶ beats
 //!                  R waves, where the header has them, say end-diastole instead
-//!     pathology: the whole picture
+//!     pathology: overview of the slide ─▶ candidate tiles ─▶ the best, spread over the tissue, also with their stains
+//!                  normalised; a field of view is one tile
 //!  ─▶ the chosen frames again, masked, as PNG in area `frames` ─▶ keyframes.extracted
 //! ```
 //!
@@ -18,11 +19,22 @@
 mod beats;
 mod blood;
 mod cine;
+mod clock;
+mod component;
 mod config;
 mod curve;
+mod drift;
+mod ecg;
+mod eigen;
+mod geometry;
+mod pathology;
 mod peaks;
+mod phases;
 mod picture;
 mod study;
+mod trace;
 
-pub use config::Config;
+pub use config::{Config, GeometryRules, PhaseRules};
+pub use pathology::TileRules;
 pub use study::Keyframes;
+pub use trace::{Mark, Trace, Traced, trace};

@@ -63,9 +63,9 @@ fn local_maxima(signal: &[f64]) -> Vec<usize> {
     maxima
 }
 
-/// The middle of the plateau around `peak`: where `signal` stays within `tolerance` of it, with linear crossings
+/// Where `signal` stays within `tolerance` of the peak at `peak`, around it: begin and end, with linear crossings
 /// between samples.
-pub(crate) fn plateau_middle(signal: &[f64], peak: usize, tolerance: f64) -> f64 {
+pub(crate) fn plateau(signal: &[f64], peak: usize, tolerance: f64) -> [f64; 2] {
     let at = |index: usize| signal.get(index).copied().unwrap_or_default();
     let floor = at(peak) - tolerance;
     let crossing = |inside: usize, outside: usize| {
@@ -78,7 +78,7 @@ pub(crate) fn plateau_middle(signal: &[f64], peak: usize, tolerance: f64) -> f64
     let right = (peak + 1..signal.len())
         .find(|index| at(*index) < floor)
         .map_or(signal.len().saturating_sub(1) as f64, |index| crossing(index - 1, index));
-    f64::midpoint(left, right)
+    [left, right]
 }
 
 #[cfg(test)]
@@ -131,9 +131,9 @@ mod tests {
     ];
 
     #[test]
-    fn the_middle_of_a_plateau_lies_between_its_crossings() {
-        let signal = [0.0, 10.0, 10.0, 10.0, 0.0];
-        assert!((plateau_middle(&signal, 1, 5.0) - 2.0).abs() < 1e-12);
-        assert!((plateau_middle(&[0.0, 4.0, 8.0, 0.0], 2, 2.0) - f64::midpoint(1.5, 2.25)).abs() < 1e-12);
+    fn a_plateau_lies_between_its_crossings() {
+        assert_eq!(plateau(&[0.0, 10.0, 10.0, 10.0, 0.0], 1, 5.0), [0.5, 3.5]);
+        assert_eq!(plateau(&[0.0, 4.0, 8.0, 0.0], 2, 2.0), [1.5, 2.25]);
+        assert_eq!(plateau(&[7.0, 8.0, 8.0], 1, 2.0), [0.0, 2.0], "cut off by the clip");
     }
 }

@@ -12,22 +12,27 @@ pub(crate) struct Picture {
     pub(crate) bbox: Option<[u32; 4]>,
 }
 
-/// Reads the frame again and stores its visible part, masked, as PNG.
+/// Stores the visible part of a frame, masked, as PNG. Reads the frame again unless it was `kept`.
 pub(crate) fn store(
     header: &ClipHeader,
     instance: &BlobRef,
     number: FrameNumber,
+    kept: Option<&Image>,
     ctx: &Ctx<'_>,
 ) -> Result<Picture, StageError> {
-    let frame = ctx.frames().frame(instance, number)?;
-    let window = Window::inside(header.visible, frame.image.width, frame.image.height);
-    let png = encode(&frame.image, window).map_err(StageError::invalid)?;
+    let image = match kept {
+        Some(image) => image.clone(),
+        None => ctx.frames().frame(instance, number)?.image,
+    };
+    let window = Window::inside(header.visible, image.width, image.height);
+    let png = encode(&image, window).map_err(StageError::invalid)?;
     let blob = ctx.blobs().put(Area::Frames, &png)?;
-    let whole = [0, 0, frame.image.width, frame.image.height];
+    let whole = [0, 0, image.width, image.height];
     Ok(Picture { blob, bbox: Some(window.to_array()).filter(|part| *part != whole) })
 }
 
-fn encode(image: &Image, window: Window) -> Result<Vec<u8>, image::ImageError> {
+/// The part of `image` inside `window` as PNG.
+pub(crate) fn encode(image: &Image, window: Window) -> Result<Vec<u8>, image::ImageError> {
     let (pixels, _) = image.rgb.as_chunks::<3>();
     let rows = pixels.chunks_exact((image.width as usize).max(1)).skip(window.top).take(window.height);
     let part: Vec<u8> =

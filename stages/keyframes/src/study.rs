@@ -1,22 +1,15 @@
 //! The stage: every fit instance, then the study.
 
 use schemas::{
-    Bilingual, CheckVerdict, Clip, Domain, FrameNumber, GatedInstance, Keyframe, KeyframeKind,
-    KeyframeSource, KeyframesExtracted, ReasonCode, Rejection, RejectionReason, StudyAccepted, Timing,
-    TimingSource, Verdict,
+    Bilingual, CheckVerdict, Clip, Domain, GatedInstance, Keyframe, KeyframesExtracted, ReasonCode,
+    Rejection, RejectionReason, StudyAccepted, Timing, TimingSource, Verdict,
 };
-use stage::{ClipHeader, ConfigError, Ctx, FrameError, Outcome, Services, Stage, StageError};
+use stage::{ConfigError, Ctx, Outcome, Services, Stage, StageError};
 
 use crate::{
-    Config,
-    beats::{Beat, clearest, phases},
-    blood::blood_signal,
-    cine::{Cine, CineError},
-    picture,
+    Config, pathology, picture,
+    trace::{NO_KEYFRAMES, Reading, read},
 };
-
-/// The clip shows no phases at all: nothing moves that looks like a ventricle.
-const NO_KEYFRAMES: ReasonCode = ReasonCode::known("NO_KEYFRAMES");
 
 /// Which frames carry the finding?
 #[derive(Debug)]
@@ -41,14 +34,14 @@ impl Stage for Keyframes {
         ctx: &mut Ctx<'_>,
     ) -> Result<Outcome<KeyframesExtracted>, StageError> {
         let fit = || input.instances.iter().filter(|one| one.applicable && one.verdict != Verdict::Reject);
-        let clips = fit()
-            .map(|instance| match input.study.domain {
-                Domain::Pathology => whole_image(instance, ctx),
-                Domain::Echo | Domain::Unknown => self.loop_of(instance, ctx),
-            })
-            .collect::<Result<Vec<_>, _>>()?;
+        let clips = match input.study.domain {
+            Domain::Pathology => pathology::clips(&input.instances, &self.config.pathology, ctx)?,
+            Domain::Echo | Domain::Unknown => {
+                fit().map(|instance| self.loop_of(instance, ctx)).collect::<Result<Vec<_>, _>>()?
+            }
+        };
         if clips.iter().all(|clip| clip.keyframes.is_empty()) {
-            return Ok(Outcome::Reject(rejection(&clips)));
+            return Ok(Outcome::Reject(rejection(input.study.domain, &clips)));
         }
         let warnings = fit().flat_map(|one| &one.checks).filter(|check| check.verdict == CheckVerdict::Warn);
         let mut cautions: Vec<ReasonCode> = warnings.filter_map(|check| check.code.clone()).collect();
@@ -65,101 +58,43 @@ impl Stage for Keyframes {
 
 impl Keyframes {
     fn loop_of(&self, instance: &GatedInstance, ctx: &Ctx<'_>) -> Result<Clip, StageError> {
-        let header = match header(instance, ctx)? {
-            Ok(header) => header,
+        let Reading { trace, header, cine } = match read(instance, ctx.frames(), &self.config)? {
+            Ok(reading) => reading,
             Err(code) => return Ok(empty(instance, code)),
         };
-        let cine = match Cine::read(&header, &instance.blob, ctx.frames(), self.config.max_frames) {
-            Ok(cine) => cine,
-            Err(CineError::Unreadable(code)) => return Ok(empty(instance, code)),
-            Err(CineError::Stage(error)) => return Err(error),
-        };
-        let blood = blood_signal(&cine, header.timing.fps);
-        let Some(phases) = blood.and_then(|blood| phases(&blood, &header)) else {
-            return Ok(empty(instance, NO_KEYFRAMES));
-        };
-        let mut flags = phases.flags;
-        if header.timing.fps.is_none() {
-            flags.push(ReasonCode::known("TIMING_UNKNOWN"));
-        }
-        let mut keyframes = Vec::new();
-        for beat in clearest(phases.beats, self.config.max_beats as usize) {
-            for (kind, index, source) in ends(&beat) {
-                let number = FrameNumber::from_index(cine.nearest_readable(index) as u32);
-                let picture = picture::store(&header, &instance.blob, number, ctx)?;
-                keyframes.push(Keyframe {
-                    kind,
-                    frame: number,
-                    time_ms: header.frame_times_ms.get(number.index() as usize).copied().map(thousandths),
-                    beat: beat.number,
-                    confidence: thousandths(beat.confidence),
-                    source,
-                    bbox: picture.bbox,
-                    image: picture.blob,
-                    normalised: None,
-                });
-            }
-        }
-        keyframes.sort_by_key(|keyframe| keyframe.frame);
+        let stored = trace.keyframes.iter().map(|traced| {
+            let kept = cine.picture(traced.frame.index() as usize);
+            let picture = picture::store(&header, &instance.blob, traced.frame, kept, ctx)?;
+            Ok(Keyframe {
+                kind: traced.kind,
+                frame: traced.frame,
+                time_ms: traced.time_ms,
+                beat: traced.beat,
+                confidence: traced.confidence,
+                source: traced.source,
+                bbox: picture.bbox,
+                image: picture.blob,
+                normalised: None,
+            })
+        });
         Ok(Clip {
+            keyframes: stored.collect::<Result<Vec<_>, StageError>>()?,
             timing: header.timing,
             view: header.view.or(instance.view),
-            keyframes,
-            flags,
+            geometry: trace.geometry,
+            flags: trace.flags,
             ..bare(instance)
         })
     }
 }
 
-/// To three decimals, so that it survives JSON unchanged.
-fn thousandths(value: f64) -> f64 {
-    (value * 1e3).round() / 1e3
-}
-
-fn ends(beat: &Beat) -> [(KeyframeKind, usize, KeyframeSource); 2] {
-    [
-        (KeyframeKind::ED, beat.diastole, beat.diastole_source),
-        (KeyframeKind::ES, beat.systole, KeyframeSource::AreaCurve),
-    ]
-}
-
-/// The header of a gated instance, or the code under which it cannot be read any more.
-fn header(instance: &GatedInstance, ctx: &Ctx<'_>) -> Result<Result<ClipHeader, ReasonCode>, StageError> {
-    match ctx.frames().header(&instance.blob) {
-        Ok(header) => Ok(Ok(header)),
-        Err(FrameError::Damaged { code, .. }) => Ok(Err(code)),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// A field of view stands for itself.
-fn whole_image(instance: &GatedInstance, ctx: &Ctx<'_>) -> Result<Clip, StageError> {
-    let header = match header(instance, ctx)? {
-        Ok(header) => header,
-        Err(code) => return Ok(empty(instance, code)),
-    };
-    let frame = FrameNumber::from_index(0);
-    let picture = picture::store(&header, &instance.blob, frame, ctx)?;
-    let tile = Keyframe {
-        kind: KeyframeKind::Tile,
-        frame,
-        time_ms: None,
-        beat: 1,
-        confidence: 1.0,
-        source: KeyframeSource::WholeImage,
-        bbox: picture.bbox,
-        image: picture.blob,
-        normalised: None,
-    };
-    Ok(Clip { timing: header.timing, keyframes: vec![tile], ..bare(instance) })
-}
-
 /// A clip of which nothing could be taken, with the code that says why.
-fn empty(instance: &GatedInstance, why: ReasonCode) -> Clip {
+pub(crate) fn empty(instance: &GatedInstance, why: ReasonCode) -> Clip {
     Clip { flags: vec![why], ..bare(instance) }
 }
 
-fn bare(instance: &GatedInstance) -> Clip {
+/// A clip of which nothing is said yet.
+pub(crate) fn bare(instance: &GatedInstance) -> Clip {
     Clip {
         series_uid: instance.series_uid.clone(),
         instance_uid: instance.instance_uid.clone(),
@@ -172,11 +107,17 @@ fn bare(instance: &GatedInstance) -> Clip {
 }
 
 /// No clip gave a keyframe.
-fn rejection(clips: &[Clip]) -> Rejection {
-    let advice = Bilingual::new(
-        "No beating ventricle could be made out: acquire an apical four-chamber B-mode loop again.",
-        "未能辨认出搏动的心室：请重新采集心尖四腔二维动态图像。",
-    );
+fn rejection(domain: Domain, clips: &[Clip]) -> Rejection {
+    let advice = match domain {
+        Domain::Pathology => Bilingual::new(
+            "No tile with tissue could be taken: scan the slide again, or send a field of view on tissue.",
+            "未能取得含组织的图块：请重新扫描切片，或发送含组织的视野。",
+        ),
+        Domain::Echo | Domain::Unknown => Bilingual::new(
+            "No beating ventricle could be made out: acquire an apical four-chamber B-mode loop again.",
+            "未能辨认出搏动的心室：请重新采集心尖四腔二维动态图像。",
+        ),
+    };
     let mut reasons =
         vec![RejectionReason { code: NO_KEYFRAMES, instance_uid: None, advice: advice.clone() }];
     reasons.extend(clips.iter().flat_map(|clip| {
