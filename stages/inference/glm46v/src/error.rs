@@ -163,6 +163,14 @@ pub enum LoadError {
         #[from]
         source: candle_core::Error,
     },
+    /// Not one block of keys and values fits the memory that the engine may use for them.
+    #[error("kv_bytes is {given}; this model needs at least {least}")]
+    StoreTooSmall {
+        /// Bytes given.
+        given: u64,
+        /// Bytes of one block.
+        least: u64,
+    },
     /// The engine's thread cannot be started.
     #[error("cannot start the engine's thread")]
     Thread {
@@ -321,6 +329,40 @@ pub enum RequestError {
         /// Index of the generated token.
         step: usize,
     },
+    /// A setting of the sampling means nothing.
+    #[error("{field} is {value}; expected {expected}")]
+    Sampling {
+        /// The setting.
+        field: &'static str,
+        /// Its value.
+        value: f64,
+        /// What would do.
+        expected: &'static str,
+    },
+    /// The answer cannot be held to its grammar.
+    #[error("the answer cannot be held to its grammar")]
+    Grammar {
+        /// Why.
+        #[from]
+        source: crate::grammar::GrammarError,
+    },
+    /// Prompt and answer exceed the engine's whole key-value store.
+    #[error(
+        "{tokens} tokens of prompt and answer exceed the {capacity} that the engine's memory holds; \
+         give the engine more memory or ask for less"
+    )]
+    StoreTooSmall {
+        /// Tokens of prompt and answer.
+        tokens: usize,
+        /// Tokens that the store holds.
+        capacity: usize,
+    },
+    /// The deadline passed before the answer was complete.
+    #[error("the deadline of the request has passed")]
+    DeadlineExceeded,
+    /// The caller gave the request up.
+    #[error("the request was cancelled")]
+    Cancelled,
     /// As many requests wait as the queue holds. Try again later.
     #[error("the engine's queue of {capacity} requests is full")]
     QueueFull {

@@ -37,6 +37,39 @@ impl Linear {
             None => Ok(y),
         }
     }
+
+    /// The same for rows of several sequences.
+    pub(crate) fn forward_rows(&self, x: &Tensor, products: Products) -> Result<Tensor> {
+        let (rows, width) = x.dims2()?;
+        match products {
+            Products::Whole => self.forward(x),
+            Products::OfFixedRows => {
+                let padding = rows.next_multiple_of(FIXED_ROWS) - rows;
+                let padded = match padding {
+                    0 => x.clone(),
+                    _ => Tensor::cat(&[x, &Tensor::zeros((padding, width), x.dtype(), x.device())?], 0)?,
+                };
+                let products = (0..padded.dim(0)?)
+                    .step_by(FIXED_ROWS)
+                    .map(|start| self.forward(&padded.narrow(0, start, FIXED_ROWS)?))
+                    .collect::<Result<Vec<_>>>()?;
+                Tensor::cat(&products, 0)?.narrow(0, 0, rows)
+            }
+        }
+    }
+}
+
+/// Rows of one matrix product of [`Products::OfFixedRows`].
+const FIXED_ROWS: usize = 16;
+
+/// How a step's rows are multiplied. A matrix library chooses its kernel by the number of rows, and kernels round
+/// differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Products {
+    /// All rows at once: fastest.
+    Whole,
+    /// Always the same number of rows, the last ones padded: a row's result does not depend on the rows beside it.
+    OfFixedRows,
 }
 
 /// `x / sqrt(mean(x²) + eps) · weight`, per row.

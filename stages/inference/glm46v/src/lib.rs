@@ -14,19 +14,13 @@
 //! wins, and the CPU computes in f32 whatever the files hold, so the same request has the same answer.
 //!
 //! ```no_run
-//! use glm46v::{Capture, Checkpoint, Engine, EngineOptions, GenerateOptions, Message, Prompt, RepetitionStop, Request,
-//!              Role, Thinking};
+//! use glm46v::{Checkpoint, Engine, EngineOptions, GenerateOptions, Message, Prompt, Request, Role, Thinking};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let engine = Engine::start(Checkpoint::open("checkpoints/untrained")?, EngineOptions::default())?;
-//! let answer = engine.handle().generate(&Request {
-//!     prompt: Prompt { messages: vec![Message::text(Role::User, "Which view?")], thinking: Thinking::Off },
-//!     options: GenerateOptions {
-//!         max_new_tokens: 64,
-//!         repetition: RepetitionStop::DEFAULT,
-//!         capture: Capture::Nothing,
-//!     },
-//! })?;
+//! let prompt = Prompt { messages: vec![Message::text(Role::User, "Which view?")], thinking: Thinking::Off };
+//! let options = GenerateOptions { max_new_tokens: 64, ..GenerateOptions::default() };
+//! let answer = engine.handle().generate(&Request::new(prompt, options))?;
 //! assert!(engine.handle().info().marks.untrained);
 //! assert!(answer.generated_tokens() <= 64);
 //! # Ok(())
@@ -39,35 +33,44 @@ mod checkpoint;
 mod config;
 mod engine;
 mod error;
-mod generate;
+mod grammar;
 mod json_fields;
-mod kv_cache;
+mod kv_store;
 mod layers;
+mod model;
+mod paged_attention;
 mod patches;
 mod picture_config;
 mod position_table;
 mod processor;
+mod request;
 mod resample;
 mod rope;
 mod sampler;
+mod scheduler;
 mod text;
 mod tokenizer;
 mod video;
 mod vision;
+mod vision_cache;
 
 pub use chat::{Message, Part, Role, Thinking};
 pub use checkpoint::{Checkpoint, ModelDigest};
 pub use config::{ModelConfig, ModelMarks, TextConfig, TextRope, VisionConfig};
-pub use engine::{Captured, Engine, EngineHandle, EngineOptions, Generation, ModelInfo, Request, Timings};
+pub use engine::{
+    Canceller, Determinism, Engine, EngineHandle, EngineLoad, EngineOptions, ModelInfo, Pending,
+};
+pub use grammar::{Grammar, GrammarError, Unbounded, longest_answer};
 /// Pictures come as this type of the `image` crate: 8-bit RGB, row by row.
 pub use image::RgbImage;
 
 pub use error::{LoadError, Media, Names, RequestError};
-pub use generate::{Capture, FinishReason, GenerateOptions};
 pub use patches::{Grid, ResizeTask, smart_resize};
 pub use picture_config::{Normalize, PictureConfig, PictureConfigs, VideoConfig, VideoGeneration};
 pub use processor::{Prepared, Processor, Prompt};
+pub use request::{Capture, Captured, FinishReason, GenerateOptions, Generation, Request, Timings};
 pub use resample::resize_bicubic;
 pub use rope::{Position, Run, positions};
-pub use sampler::RepetitionStop;
+pub use sampler::{RepetitionStop, Sampling, TokenScore};
+pub use scheduler::Priority;
 pub use video::{FrameTiming, Video, sample_frames};

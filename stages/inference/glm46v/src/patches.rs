@@ -37,6 +37,11 @@ impl Grid {
         self.height * self.width
     }
 
+    /// Number of vision tokens, of `merge` × `merge` patches each.
+    pub(crate) fn vision_tokens(self, merge: usize) -> usize {
+        self.patches() / (merge * merge)
+    }
+
     /// Rows and columns in merge blocks, in the order in which the patches are stored.
     pub(crate) fn block_order(self, merge: usize) -> impl Iterator<Item = (usize, usize)> {
         let (rows, columns) = (self.height / merge, self.width / merge);

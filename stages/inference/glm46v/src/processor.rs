@@ -13,15 +13,20 @@
 //!
 //! Source: transformers `processing_glm46v.py`.
 
+use std::ops::Range;
+
 use image::RgbImage;
+use sha2::{Digest as _, Sha256};
 
 use crate::chat::{ChatTemplate, Message, Part, Thinking};
 use crate::checkpoint::Checkpoint;
 use crate::config::ModelConfig;
 use crate::error::{LoadError, Media, RequestError};
+use crate::grammar::{Grammar, GrammarError};
 use crate::patches::{Grid, patchify, target_size};
 use crate::picture_config::{PictureConfig, PictureConfigs};
 use crate::rope::{Position, Run, positions};
+use crate::scheduler::TokenContent;
 use crate::tokenizer::{self, Tokenizer};
 use crate::video::{FrameTiming, Video, sample_frames, timestamp};
 
@@ -58,17 +63,52 @@ pub struct Prepared {
     pub pixel_values: Vec<f32>,
     /// Where in `input_ids` each grid's vision tokens begin.
     pub(crate) picture_starts: Vec<usize>,
+    /// What each grid's patches were made of: equal digests, equal vision tokens.
+    pub(crate) picture_digests: Vec<PictureDigest>,
 }
+
+/// SHA-256 over a picture's pixels and the sizes and settings that its patches depend on.
+pub(crate) type PictureDigest = [u8; 32];
 
 impl Prepared {
     /// Tokens that stand for pictures.
     pub fn vision_tokens(&self, merge: usize) -> usize {
-        self.grids.iter().map(|grid| grid.patches() / (merge * merge)).sum()
+        self.grids.iter().map(|grid| grid.vision_tokens(merge)).sum()
+    }
+
+    /// Where in `input_ids` the vision tokens of each grid lie.
+    pub(crate) fn picture_places(&self, merge: usize) -> impl Iterator<Item = Range<usize>> {
+        self.picture_starts
+            .iter()
+            .zip(&self.grids)
+            .map(move |(start, grid)| *start..start + grid.vision_tokens(merge))
+    }
+
+    /// The patches of one grid.
+    pub(crate) fn pixels_of(&self, picture: usize) -> &[f32] {
+        let patches: usize = self.grids.iter().map(|grid| grid.patches()).sum();
+        let patch_len = self.pixel_values.len() / patches.max(1);
+        let before: usize = self.grids.iter().take(picture).map(|grid| grid.patches()).sum();
+        let own = self.grids.get(picture).map_or(0, |grid| grid.patches());
+        self.pixel_values.get(before * patch_len..(before + own) * patch_len).unwrap_or_default()
+    }
+
+    /// Every token as far as it decides its keys and values.
+    pub(crate) fn contents(&self, merge: usize) -> Vec<TokenContent> {
+        let mut contents: Vec<TokenContent> =
+            self.input_ids.iter().map(|id| TokenContent::text(*id)).collect();
+        for (place, digest) in self.picture_places(merge).zip(&self.picture_digests) {
+            for (offset, content) in (0..).zip(contents.get_mut(place).unwrap_or_default()) {
+                content.picture = Some((*digest, offset));
+            }
+        }
+        contents
     }
 }
 
 /// One picture to patchify: an image, or the frames of a temporal group.
 struct Source<'a> {
+    media: Media,
     config: &'a PictureConfig,
     frames: Vec<&'a RgbImage>,
     /// Height and width in pixels after resizing.
@@ -79,6 +119,23 @@ impl Source<'_> {
     fn grid(&self) -> Grid {
         let side = self.config.patch_size;
         Grid { height: self.size.0 as usize / side, width: self.size.1 as usize / side }
+    }
+
+    /// Within one processor, whose two configurations do not change.
+    fn digest(&self) -> PictureDigest {
+        let mut hash = Sha256::new();
+        hash.update([match self.media {
+            Media::Image => 0,
+            Media::Video => 1,
+        }]);
+        hash.update(self.size.0.to_le_bytes());
+        hash.update(self.size.1.to_le_bytes());
+        for frame in &self.frames {
+            hash.update(frame.width().to_le_bytes());
+            hash.update(frame.height().to_le_bytes());
+            hash.update(frame.as_raw());
+        }
+        hash.finalize().into()
     }
 }
 
@@ -106,9 +163,19 @@ impl Processor {
         self.expand(&ids, &sources, max_new_tokens)
     }
 
+    /// A grammar for answers that fit a JSON Schema, for [`Request::grammar`](crate::Request::grammar).
+    pub fn grammar(&self, schema: serde_json::Value) -> Result<Grammar, GrammarError> {
+        self.tokenizer.grammar(schema)
+    }
+
     /// Text of generated ids without control tokens.
-    pub(crate) fn decode(&self, ids: &[u32]) -> Result<String, RequestError> {
+    pub fn text(&self, ids: &[u32]) -> Result<String, RequestError> {
         self.tokenizer.decode(ids)
+    }
+
+    /// One token as it is written, control tokens by their names; U+FFFD where it is a part of a character.
+    pub fn token_text(&self, id: u32) -> String {
+        self.tokenizer.token_text(id)
     }
 
     /// Patches on a side of one vision token.
@@ -181,7 +248,7 @@ impl Processor {
     fn image<'a>(&'a self, index: usize, image: &'a RgbImage) -> Result<Source<'a>, RequestError> {
         let config = &self.pictures.image;
         let size = checked_size(config, config.temporal_patch_size, Media::Image, index, image)?;
-        Ok(Source { config, frames: vec![image], size })
+        Ok(Source { media: Media::Image, config, frames: vec![image], size })
     }
 
     fn video<'a>(
@@ -230,7 +297,7 @@ impl Processor {
             text.push_str(tokenizer::IMAGE);
             text.push_str(tokenizer::END_OF_IMAGE);
             text.push_str(&timestamp(config.generation, seconds));
-            sources.push(Source { config: &config.picture, frames: pictures, size });
+            sources.push(Source { media: Media::Video, config: &config.picture, frames: pictures, size });
         }
         Ok(())
     }
@@ -243,7 +310,7 @@ impl Processor {
     ) -> Result<Prepared, RequestError> {
         let grids: Vec<Grid> = sources.iter().map(Source::grid).collect();
         let merge = self.merge_size();
-        let tokens_of = |grid: &Grid| grid.patches() / (merge * merge);
+        let tokens_of = |grid: &Grid| grid.vision_tokens(merge);
         let placeholders = ids.iter().filter(|id| **id == self.image_token_id).count();
         if placeholders != grids.len() {
             let (given, found) = (grids.len(), placeholders);
@@ -275,7 +342,16 @@ impl Processor {
         for source in sources {
             pixel_values.extend(patchify(source.config, &source.frames, source.size));
         }
-        Ok(Prepared { input_ids, positions, next_position, grids, pixel_values, picture_starts })
+        let picture_digests = sources.iter().map(Source::digest).collect();
+        Ok(Prepared {
+            input_ids,
+            positions,
+            next_position,
+            grids,
+            pixel_values,
+            picture_starts,
+            picture_digests,
+        })
     }
 }
 

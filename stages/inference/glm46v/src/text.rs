@@ -5,8 +5,8 @@
 //!    └──────────────────────────────────────────────────────────┘   └────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! A step takes rows of any number of sequences behind each other: linear layers see one matrix, attention runs per
-//! sequence on that sequence's cache. Source: transformers `modeling_glm4v.py`.
+//! A step takes rows of any number of sequences behind each other, without padding: linear layers see one matrix,
+//! attention runs per sequence on that sequence's blocks. Source: transformers `modeling_glm4v.py`.
 
 use candle_core::{Device, Result, Tensor};
 use candle_nn::rotary_emb::rope_i;
@@ -16,14 +16,19 @@ use crate::checkpoint::Checkpoint;
 use crate::checkpoint::TensorSource;
 use crate::config::TextConfig;
 use crate::error::LoadError;
-use crate::kv_cache::KvCache;
-use crate::layers::{Linear, RmsNorm};
+use crate::kv_store::{self, KvStore, Span};
+use crate::layers::{Linear, Products, RmsNorm};
+use crate::paged_attention::paged_attention;
 use crate::rope::{Position, RotaryTable, TextRotary};
 
-/// The rows of one sequence in a step.
-pub(crate) struct Segment<'a> {
-    pub(crate) rows: usize,
-    pub(crate) cache: &'a mut KvCache,
+/// The rows of a step: sequences behind each other.
+pub(crate) struct Rows<'a> {
+    /// One for each row.
+    pub(crate) positions: &'a [Position],
+    /// One for each sequence, in the order of the rows.
+    pub(crate) spans: &'a [Span<'a>],
+    /// Whether a row's result may depend, in its last bits, on the rows beside it.
+    pub(crate) products: Products,
 }
 
 /// Weights of the language model.
@@ -87,9 +92,9 @@ impl TextModel {
         })
     }
 
-    /// An empty past.
-    pub(crate) fn cache(&self) -> Result<KvCache> {
-        KvCache::new(&self.config, &self.device)
+    /// An empty store of so many blocks.
+    pub(crate) fn store(&self, blocks: u32) -> Result<KvStore> {
+        KvStore::new(&self.config, blocks, &self.device)
     }
 
     /// Rows of the embedding table, `[ids, hidden]`, in fresh memory.
@@ -97,24 +102,18 @@ impl TextModel {
         self.embeddings.index_select(&Tensor::new(ids, &self.device)?, 0)
     }
 
-    /// One step: `x` `[rows, hidden]` of all segments behind each other, one position per row. Returns the last row of
-    /// each segment, `[segments, hidden]`, after the final norm.
-    pub(crate) fn forward(
-        &self,
-        x: Tensor,
-        positions: &[Position],
-        segments: &mut [Segment<'_>],
-    ) -> Result<Tensor> {
-        let rotary = self.rotary.table(positions, &self.device)?;
+    /// One step: `x` `[rows, hidden]`. Writes keys and values into the store and returns the last row of each sequence,
+    /// `[sequences, hidden]`, after the final norm. A step that failed may be run again.
+    pub(crate) fn forward(&self, x: Tensor, rows: &Rows<'_>, store: &KvStore) -> Result<Tensor> {
+        let rotary = self.rotary.table(rows.positions, &self.device)?;
         let mut x = x;
         for (i, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(&x, &rotary, i, segments)?;
+            x = layer.forward(&x, &rotary, rows, store.layer(i)?)?;
         }
         let mut end = 0;
-        let mut last_rows = Vec::with_capacity(segments.len());
-        for segment in segments {
-            segment.cache.commit(segment.rows);
-            end += segment.rows;
+        let mut last_rows = Vec::with_capacity(rows.spans.len());
+        for span in rows.spans {
+            end += span.rows;
             last_rows.push(end as u32 - 1);
         }
         let last = x.index_select(&Tensor::new(last_rows, &self.device)?, 0)?;
@@ -122,8 +121,8 @@ impl TextModel {
     }
 
     /// Scores of the next token, `[rows, vocabulary]`.
-    pub(crate) fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        self.head.forward(hidden)
+    pub(crate) fn logits(&self, hidden: &Tensor, products: Products) -> Result<Tensor> {
+        self.head.forward_rows(hidden, products)
     }
 }
 
@@ -158,12 +157,12 @@ impl Layer {
         &self,
         x: &Tensor,
         rotary: &RotaryTable,
-        index: usize,
-        segments: &mut [Segment<'_>],
+        rows: &Rows<'_>,
+        store: &kv_store::Layer,
     ) -> Result<Tensor> {
-        let mixed = self.attention.forward(&self.input_norm.forward(x)?, rotary, index, segments)?;
+        let mixed = self.attention.forward(&self.input_norm.forward(x)?, rotary, rows, store)?;
         let x = (x + self.post_attention_norm.forward(&mixed)?)?;
-        let fed = self.mlp.forward(&self.mlp_norm.forward(&x)?)?;
+        let fed = self.mlp.forward(&self.mlp_norm.forward(&x)?, rows.products)?;
         &x + self.post_mlp_norm.forward(&fed)?
     }
 }
@@ -173,22 +172,40 @@ impl Attention {
         &self,
         x: &Tensor,
         rotary: &RotaryTable,
-        layer: usize,
-        segments: &mut [Segment<'_>],
+        rows: &Rows<'_>,
+        store: &kv_store::Layer,
     ) -> Result<Tensor> {
-        let q = self.rotate(&self.split_heads(&self.q.forward(x)?, self.heads)?, rotary)?;
-        let k = self.rotate(&self.split_heads(&self.k.forward(x)?, self.kv_heads)?, rotary)?;
-        let v = self.split_heads(&self.v.forward(x)?, self.kv_heads)?;
+        let project = |linear: &Linear| linear.forward_rows(x, rows.products);
+        let q = self.rotate(&self.split_heads(&project(&self.q)?, self.heads)?, rotary)?;
+        let k = self.rotate(&self.split_heads(&project(&self.k)?, self.kv_heads)?, rotary)?;
+        let k = k.transpose(0, 1)?.contiguous()?.flatten_from(1)?;
+        let v = project(&self.v)?.contiguous()?;
         let mut start = 0;
-        let mut mixed = Vec::with_capacity(segments.len());
-        for segment in segments {
-            let of_segment = |t: &Tensor| t.narrow(1, start, segment.rows);
-            let past = segment.cache.len();
-            let (keys, values) = segment.cache.append(layer, &of_segment(&k)?, &of_segment(&v)?)?;
-            mixed.push(attention(&of_segment(&q)?, &keys, &values, Visible::Causal { past })?);
-            start += segment.rows;
+        let mut mixed = Vec::with_capacity(rows.spans.len());
+        for span in rows.spans {
+            let of_span = |t: &Tensor| t.narrow(0, start, span.rows);
+            store.write(*span, &of_span(&k)?, &of_span(&v)?)?;
+            let q = q.narrow(1, start, span.rows)?.contiguous()?;
+            mixed.push(self.attend(&q, *span, rows.products, store)?);
+            start += span.rows;
         }
-        self.o.forward(&Tensor::cat(&mixed, 0)?)
+        self.o.forward_rows(&Tensor::cat(&mixed, 0)?, rows.products)
+    }
+
+    /// One row is bound by reading its keys, so they are read where they lie; many rows are worth a copy of the keys and
+    /// matrix products, unless a row must not depend on the others.
+    fn attend(
+        &self,
+        q: &Tensor,
+        span: Span<'_>,
+        products: Products,
+        store: &kv_store::Layer,
+    ) -> Result<Tensor> {
+        if products == Products::OfFixedRows || span.rows == 1 {
+            return paged_attention(q, store, self.kv_heads, span);
+        }
+        let (keys, values) = store.gather(span, self.kv_heads)?;
+        attention(q, &keys, &values, Visible::Causal { past: span.past })
     }
 
     /// `[rows, heads · d]` to `[heads, rows, d]`.
@@ -210,55 +227,10 @@ impl Attention {
 }
 
 impl FusedMlp {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let gate_up = self.gate_up.forward(x)?;
+    fn forward(&self, x: &Tensor, products: Products) -> Result<Tensor> {
+        let gate_up = self.gate_up.forward_rows(x, products)?;
         let width = gate_up.dim(1)? / 2;
         let gate = gate_up.narrow(1, 0, width)?.silu()?;
-        self.down.forward(&(gate_up.narrow(1, width, width)? * gate)?)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-
-    #[test]
-    fn sequences_in_one_step_do_not_see_each_other() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/glm46v-v5");
-        let model = TextModel::load(&Checkpoint::open(folder).unwrap(), &Device::Cpu).unwrap();
-        let prompts: [&[u32]; 2] = [&[5, 6, 7, 8, 9], &[100, 101, 102]];
-        let places = |n: usize| (0..n as u32).map(|p| [p; 3]).collect::<Vec<Position>>();
-        let run = |ids: &[u32], positions: &[Position], segments: &mut [Segment<'_>]| {
-            model.forward(model.embed(ids).unwrap(), positions, segments).unwrap()
-        };
-
-        let mut alone = Vec::new();
-        for ids in prompts {
-            let mut cache = model.cache().unwrap();
-            let mut step = |ids: &[u32], positions: &[Position]| {
-                run(ids, positions, &mut [Segment { rows: ids.len(), cache: &mut cache }])
-            };
-            alone.push(step(ids, &places(ids.len())));
-            alone.push(step(&[42], &[[ids.len() as u32; 3]]));
-        }
-
-        let (mut first, mut second) = (model.cache().unwrap(), model.cache().unwrap());
-        let prefill = run(
-            &[5, 6, 7, 8, 9, 100, 101, 102],
-            &[places(5), places(3)].concat(),
-            &mut [Segment { rows: 5, cache: &mut first }, Segment { rows: 3, cache: &mut second }],
-        );
-        let decode = run(
-            &[42, 42],
-            &[[5; 3], [3; 3]],
-            &mut [Segment { rows: 1, cache: &mut first }, Segment { rows: 1, cache: &mut second }],
-        );
-        let together = Tensor::cat(&[prefill, decode], 0).unwrap();
-        let order = [&alone[0], &alone[2], &alone[1], &alone[3]];
-        let apart = Tensor::cat(&order, 0).unwrap();
-        let worst = (together - apart).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
-        assert!(worst < 1e-5, "{worst}");
+        self.down.forward_rows(&(gate_up.narrow(1, width, width)? * gate)?, products)
     }
 }

@@ -1,10 +1,12 @@
 //! Text to ids and back, with the checkpoint's `tokenizer.json`.
 
+use serde_json::Value;
 use tokenizers::Tokenizer as HfTokenizer;
 
 use crate::checkpoint::TokenizerFile;
 use crate::config::ModelConfig;
 use crate::error::{LoadError, RequestError};
+use crate::grammar::{Grammar, GrammarError, GrammarTokens};
 
 /// The placeholder of a picture, as processors and templates write it.
 pub(crate) const IMAGE: &str = "<|image|>";
@@ -18,6 +20,7 @@ pub(crate) const END_OF_IMAGE: &str = "<|end_of_image|>";
 pub(crate) struct Tokenizer {
     inner: HfTokenizer,
     control: Vec<String>,
+    grammar_tokens: Result<GrammarTokens, GrammarError>,
 }
 
 impl Tokenizer {
@@ -46,7 +49,15 @@ impl Tokenizer {
             .filter(|token| token.special && !token.content.is_empty())
             .map(|token| token.content)
             .collect();
-        Ok(Self { inner, control })
+        let eos = config.eos_token_ids.first().copied().unwrap_or_default();
+        // A tokenizer that grammars cannot work with is still good for everything else.
+        let grammar_tokens = GrammarTokens::new(&inner, config.text.vocab_size, eos);
+        Ok(Self { inner, control, grammar_tokens })
+    }
+
+    /// A grammar for answers that fit a JSON Schema.
+    pub(crate) fn grammar(&self, schema: Value) -> Result<Grammar, GrammarError> {
+        self.grammar_tokens.as_ref().map_err(Clone::clone)?.grammar(schema)
     }
 
     /// Ids of a rendered prompt, whose control tokens become single ids.
@@ -60,6 +71,11 @@ impl Tokenizer {
     /// Text of generated ids without control tokens. Bytes that are not UTF-8 become U+FFFD.
     pub(crate) fn decode(&self, ids: &[u32]) -> Result<String, RequestError> {
         self.inner.decode(ids, true).map_err(|source| RequestError::Decode { source })
+    }
+
+    /// One token's text, control tokens included.
+    pub(crate) fn token_text(&self, id: u32) -> String {
+        self.inner.decode(&[id], false).unwrap_or_default()
     }
 
     /// A control token that a text contains.

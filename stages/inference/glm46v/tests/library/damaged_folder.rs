@@ -5,8 +5,8 @@ use std::path::Path;
 
 use crate::support::{copy_of, edit, fixtures};
 use glm46v::{
-    Capture, Checkpoint, Engine, EngineOptions, GenerateOptions, LoadError, Message, Part, Prompt,
-    RepetitionStop, Request, RequestError, RgbImage, Role, Thinking,
+    Checkpoint, Engine, EngineOptions, GenerateOptions, LoadError, Message, Part, Prompt, Request,
+    RequestError, RgbImage, Role, Thinking,
 };
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
@@ -356,12 +356,8 @@ fn any_odd_value_in_any_field_is_refused_or_harmless() {
                         messages: vec![Message { role: Role::User, content }],
                         thinking: Thinking::Off,
                     };
-                    let options = GenerateOptions {
-                        max_new_tokens: 2,
-                        repetition: RepetitionStop::Off,
-                        capture: Capture::Nothing,
-                    };
-                    let answer = engine.handle().generate(&Request { prompt, options });
+                    let options = GenerateOptions { max_new_tokens: 2, ..GenerateOptions::default() };
+                    let answer = engine.handle().generate(&Request::new(prompt, options));
                     assert!(!matches!(answer, Err(RequestError::EngineGone)), "{name}{path} = {value}");
                 }
                 Err(_) => refused += 1,

@@ -3,7 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a fixture that is not as expected fails the test")]
 
+mod batching;
 mod damaged_folder;
+mod grammar;
 mod parity;
 mod preprocessing;
 mod requests;

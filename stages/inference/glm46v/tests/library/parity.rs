@@ -13,8 +13,12 @@ fn assert_same_as_transformers(engine: &Engine, case: &Case) -> FinishReason {
     let expected = &case.tensors;
     let prompt = case.prompt();
     let greedy_ids = expected.u32("greedy_ids");
-    let options =
-        GenerateOptions { max_new_tokens: 12, repetition: RepetitionStop::Off, capture: Capture::Logits };
+    let options = GenerateOptions {
+        max_new_tokens: 12,
+        repetition: RepetitionStop::Off,
+        capture: Capture::Logits,
+        ..GenerateOptions::default()
+    };
 
     let prepared = engine.handle().processor().prepare(&prompt, options.max_new_tokens).unwrap();
     assert_eq!(prepared.input_ids, expected.u32("input_ids"), "{name}: input ids");
@@ -31,7 +35,7 @@ fn assert_same_as_transformers(engine: &Engine, case: &Case) -> FinishReason {
         assert!(worst <= 1e-6, "{name}: pixel values differ by {worst}");
     }
 
-    let answer = engine.handle().generate(&Request { prompt, options }).unwrap();
+    let answer = engine.handle().generate(&Request::new(prompt, options)).unwrap();
     let captured = answer.captured.unwrap();
     assert_eq!(captured.input_ids, expected.u32("input_ids"), "{name}: captured ids");
     let logits = expected.f32("logits");

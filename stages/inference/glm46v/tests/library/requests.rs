@@ -2,20 +2,14 @@
 
 use crate::support::{copy_of, edit, engine, fixtures, untrained};
 use glm46v::{
-    Capture, Engine, FinishReason, FrameTiming, GenerateOptions, Media, Message, ModelMarks, Part, Prompt,
-    RepetitionStop, Request, RequestError, Role, Thinking, Video,
+    Capture, Checkpoint, Determinism, Engine, EngineOptions, FinishReason, FrameTiming, GenerateOptions,
+    Media, Message, ModelMarks, Part, Prompt, RepetitionStop, Request, RequestError, Role, Thinking, Video,
 };
 use image::{Rgb, RgbImage};
 
 fn request(content: Vec<Part>) -> Request {
-    Request {
-        prompt: Prompt { messages: vec![Message { role: Role::User, content }], thinking: Thinking::Off },
-        options: GenerateOptions {
-            max_new_tokens: 4,
-            repetition: RepetitionStop::DEFAULT,
-            capture: Capture::Nothing,
-        },
-    }
+    let prompt = Prompt { messages: vec![Message { role: Role::User, content }], thinking: Thinking::Off };
+    Request::new(prompt, GenerateOptions { max_new_tokens: 4, ..GenerateOptions::default() })
 }
 
 fn text(text: &str) -> Part {
@@ -62,7 +56,8 @@ fn trained_is_the_default_mark() {
 
 #[test]
 fn callers_on_many_threads_get_the_same_answer() {
-    let engine = tiny();
+    let options = EngineOptions { determinism: Determinism::Exact, ..EngineOptions::default() };
+    let engine = Engine::start(Checkpoint::open(fixtures().join("glm46v-v5")).unwrap(), options).unwrap();
     let answers: Vec<_> = std::thread::scope(|scope| {
         let callers: Vec<_> = (0..6)
             .map(|_| {

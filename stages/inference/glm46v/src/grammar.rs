@@ -1,0 +1,163 @@
+//! Answers that can only be JSON of a given schema: before each token, those that lead nowhere are taken out.
+//!
+//! ```text
+//! JSON Schema ─ compact separators ─▶ Grammar ─ per request ─▶ Matcher
+//!                                                               │  allowed tokens ─▶ scores of the others: never
+//!                                                               └──◀ the chosen token; at the end of the JSON: stop
+//! ```
+//!
+//! The schema language and what is supported of it are llguidance's. Between tokens no white space is allowed: else a model
+//! could write blanks until its limit. A schema whose answers have no longest one is refused by [`longest_answer`]'s
+//! callers, because an answer cut off at its limit is no JSON.
+
+mod bound;
+
+use std::fmt;
+use std::sync::Arc;
+
+use llguidance::api::TopLevelGrammar;
+use llguidance::toktrie::{ApproximateTokEnv, SimpleVob, TokEnv, TokRxInfo, TokTrie};
+use llguidance::{Matcher, ParserFactory};
+use serde_json::{Value, json};
+use tokenizers::Tokenizer as HfTokenizer;
+
+pub use self::bound::{Unbounded, longest_answer};
+
+/// Why a grammar cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GrammarError {
+    /// The tokenizer's tokens are not bytes, so it is not known which of them may follow.
+    #[error("tokenizer.json is not byte-level; answers cannot be held to a schema")]
+    Tokenizer,
+    /// The schema is none, or uses what is not supported.
+    #[error("the JSON Schema cannot be used: {reason}")]
+    Schema {
+        /// Where and why, in the words of the grammar library.
+        reason: String,
+    },
+}
+
+/// A schema for answers, for one tokenizer. Cheap to clone.
+#[derive(Clone)]
+pub struct Grammar {
+    factory: Arc<ParserFactory>,
+    schema: Arc<Value>,
+}
+
+impl fmt::Debug for Grammar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Grammar").field(&self.schema).finish()
+    }
+}
+
+impl Grammar {
+    /// The schema as it was given.
+    pub fn schema(&self) -> &Value {
+        &self.schema
+    }
+
+    pub(crate) fn matcher(&self) -> Result<AnswerMatcher, GrammarError> {
+        let mut schema = (*self.schema).clone();
+        if let Value::Object(fields) = &mut schema {
+            let compact = json!({"whitespace_flexible": false, "item_separator": ",", "key_separator": ":"});
+            fields.insert("x-guidance".to_owned(), compact);
+        }
+        let parser = self
+            .factory
+            .create_parser(TopLevelGrammar::from_json_schema(schema))
+            .map_err(|error| GrammarError::Schema { reason: error.to_string() })?;
+        Ok(AnswerMatcher(Matcher::new(Ok(parser))))
+    }
+}
+
+/// The tokens of one tokenizer, as grammars need them.
+pub(crate) struct GrammarTokens(Arc<ParserFactory>);
+
+impl GrammarTokens {
+    /// `vocabulary` is the number of scores that the model gives, which may exceed the tokenizer's.
+    pub(crate) fn new(tokenizer: &HfTokenizer, vocabulary: usize, eos: u32) -> Result<Self, GrammarError> {
+        let bytes = ByteLevel::new();
+        let added = tokenizer.get_added_tokens_decoder();
+        let mut words = vec![Vec::new(); vocabulary];
+        for (token, id) in tokenizer.get_vocab(true) {
+            let word = if added.contains_key(&id) {
+                [&[TokTrie::SPECIAL_TOKEN_MARKER], token.as_bytes()].concat()
+            } else {
+                bytes.decode(&token).ok_or(GrammarError::Tokenizer)?
+            };
+            if let Some(place) = words.get_mut(id as usize) {
+                *place = word;
+            }
+        }
+        let trie = TokTrie::from(&TokRxInfo::new(vocabulary as u32, eos), &words);
+        let env: TokEnv = Arc::new(ApproximateTokEnv::new(trie));
+        let mut factory = ParserFactory::new_simple(&env).map_err(|_| GrammarError::Tokenizer)?;
+        factory.quiet();
+        Ok(Self(Arc::new(factory)))
+    }
+
+    /// A grammar for answers of `schema`.
+    pub(crate) fn grammar(&self, schema: Value) -> Result<Grammar, GrammarError> {
+        if !schema.is_object() {
+            return Err(GrammarError::Schema { reason: "expected an object".to_owned() });
+        }
+        let grammar = Grammar { factory: self.0.clone(), schema: Arc::new(schema) };
+        grammar.matcher()?;
+        Ok(grammar)
+    }
+}
+
+/// How far one answer has come.
+pub(crate) struct AnswerMatcher(Matcher);
+
+/// The tokens that may come next.
+pub(crate) struct Allowed(SimpleVob);
+
+impl Allowed {
+    /// Takes all others out: their scores become -∞.
+    pub(crate) fn mask(&self, logits: &mut [f32]) {
+        for (id, score) in (0..).zip(logits) {
+            if !self.0.is_allowed(id) {
+                *score = f32::NEG_INFINITY;
+            }
+        }
+    }
+}
+
+impl AnswerMatcher {
+    pub(crate) fn allowed(&mut self) -> Result<Allowed, GrammarError> {
+        let allowed = self.0.compute_mask_or_eos();
+        allowed.map(Allowed).map_err(|error| GrammarError::Schema { reason: error.to_string() })
+    }
+
+    /// Notes the chosen token and says whether the answer is complete with it.
+    pub(crate) fn accept(&mut self, id: u32) -> Result<bool, GrammarError> {
+        let taken = self.0.consume_token(id);
+        taken.map_err(|error| GrammarError::Schema { reason: error.to_string() })?;
+        Ok(self.0.is_stopped())
+    }
+}
+
+/// GPT-2's names of bytes: printable ones are themselves, the others are characters from U+0100 on.
+struct ByteLevel(std::collections::HashMap<char, u8>);
+
+impl ByteLevel {
+    fn new() -> Self {
+        let mut next = 0x100;
+        let names = (0..=u8::MAX).filter_map(|byte| {
+            let printable = matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
+            let name = if printable {
+                char::from(byte)
+            } else {
+                next += 1;
+                char::from_u32(next - 1)?
+            };
+            Some((name, byte))
+        });
+        Self(names.collect())
+    }
+
+    fn decode(&self, token: &str) -> Option<Vec<u8>> {
+        token.chars().map(|name| self.0.get(&name).copied()).collect()
+    }
+}
