@@ -1,8 +1,7 @@
 //! The engine as a stage's model.
 
 use glm46v::{
-    Capture, EngineHandle, FinishReason, GenerateOptions, Message, Part, Prompt, RepetitionStop, Request,
-    RequestError, Role, Thinking,
+    EngineHandle, FinishReason, GenerateOptions, Message, Part, Prompt, Request, RequestError, Role, Thinking,
 };
 use image::RgbImage;
 use schemas::{Digest, ModelIdentity};
@@ -53,14 +52,13 @@ impl ModelBackend for EngineBackend {
         let messages = system.into_iter().chain([Message { role: Role::User, content }]).collect();
         let answer = self
             .engine
-            .generate(&Request {
-                prompt: Prompt { messages, thinking: Thinking::Off },
-                options: GenerateOptions {
+            .generate(&Request::new(
+                Prompt { messages, thinking: Thinking::Off },
+                GenerateOptions {
                     max_new_tokens: request.max_new_tokens as usize,
-                    repetition: RepetitionStop::DEFAULT,
-                    capture: Capture::Nothing,
+                    ..GenerateOptions::default()
                 },
-            })
+            ))
             .map_err(reaction)?;
         Ok(Generation {
             finish_reason: match answer.finish_reason {

@@ -13,7 +13,8 @@ use stage::{BackendError, Image, ModelBackend, ModelRequest, Services, Stage as 
 fn engine() -> Engine {
     let folder =
         PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../stages/inference/glm46v/checkpoints/untrained");
-    Engine::start(Checkpoint::open(folder).unwrap(), EngineOptions { queue: 2 }).unwrap()
+    Engine::start(Checkpoint::open(folder).unwrap(), EngineOptions { queue: 2, ..EngineOptions::default() })
+        .unwrap()
 }
 
 fn request(images: Vec<Image>) -> ModelRequest {
