@@ -1,15 +1,25 @@
 //! Intake's announcements made real: Kafka for the study, Postgres for the identity.
 
+use std::sync::Arc;
+
 use intake::{Announce, AnnounceError};
 use jiff::Timestamp;
 use pixels::Identity;
 use runtime::{Client, PublishError, Publisher};
-use schemas::{Envelope, EventId, Message as _, RunId, StudyAcquired, StudyUid};
+use schemas::{
+    Area, Cause, DeadLetter, DeadLetterPayload, Envelope, EventId, Message as _, RunId, StudyAcquired,
+    StudyUid, encode,
+};
+use stage::Blobs;
 
 use crate::store::{Database, IdentityRow, identity_upsert};
 
 /// How long a broker may take to acknowledge before the publisher waits and tries again.
 const ACKNOWLEDGE: std::time::Duration = std::time::Duration::from_secs(10);
+/// The longest manifest that travels inside a dead letter; a longer one lies in area `quarantine`.
+const MAX_EMBEDDED: usize = 512 << 10;
+/// Who gave up, in a dead letter.
+const INTAKE: &str = "intake";
 
 /// Announces on the live run.
 pub(crate) struct LiveAnnounce {
@@ -19,11 +29,35 @@ pub(crate) struct LiveAnnounce {
     /// is tried again and again: the event need not be sent each time.
     acknowledged: Option<EventId>,
     database: Database,
+    /// Where the manifest of a dead letter goes that is too long for one.
+    blobs: Arc<dyn Blobs>,
 }
 
 impl LiveAnnounce {
-    pub(crate) fn new(client: Client, database: Database) -> Self {
-        Self { client, publisher: None, acknowledged: None, database }
+    pub(crate) fn new(client: Client, database: Database, blobs: Arc<dyn Blobs>) -> Self {
+        Self { client, publisher: None, acknowledged: None, database, blobs }
+    }
+
+    fn publish<T>(
+        &mut self,
+        publish: impl FnOnce(&Publisher) -> Result<T, PublishError>,
+    ) -> Result<(), AnnounceError> {
+        let publisher = match self.publisher.take() {
+            Some(publisher) => publisher,
+            None => Publisher::connect(&self.client, ACKNOWLEDGE)
+                .map_err(|error| AnnounceError::Unavailable(error.into()))?,
+        };
+        let published = publish(&publisher);
+        // One that is broken is not kept: the next attempt connects again.
+        if !matches!(published, Err(PublishError::Broken { .. })) {
+            self.publisher = Some(publisher);
+        }
+        published.map(drop).map_err(|error| match error {
+            PublishError::TooLarge { .. } => AnnounceError::Refused(error.into()),
+            PublishError::Unavailable { .. } | PublishError::Broken { .. } => {
+                AnnounceError::Unavailable(error.into())
+            }
+        })
     }
 }
 
@@ -32,29 +66,47 @@ impl Announce for LiveAnnounce {
         if self.acknowledged == Some(id) {
             return Ok(());
         }
-        let publisher = match self.publisher.take() {
-            Some(publisher) => publisher,
-            None => Publisher::connect(&self.client, ACKNOWLEDGE)
-                .map_err(|error| AnnounceError::Unavailable(error.into()))?,
+        let envelope = Envelope::of(message, id, RunId::live(), INTAKE, Timestamp::now());
+        self.publish(|publisher| publisher.publish(message, &envelope, message.study().priority))?;
+        self.acknowledged = Some(id);
+        Ok(())
+    }
+
+    fn refused(
+        &mut self,
+        message: &StudyAcquired,
+        id: EventId,
+        cause: Cause,
+        detail: &str,
+    ) -> Result<(), AnnounceError> {
+        let manifest = encode(message);
+        let (payload, place) = if manifest.len() <= MAX_EMBEDDED {
+            (manifest, DeadLetterPayload::Embedded)
+        } else {
+            let stored = self.blobs.put(Area::Quarantine, &manifest);
+            let reference = stored.map_err(|error| AnnounceError::Unavailable(error.into()))?;
+            let reference =
+                serde_json::to_vec(&reference).map_err(|error| AnnounceError::Refused(error.into()))?;
+            (reference, DeadLetterPayload::Quarantined)
         };
-        let envelope = Envelope::of(message, id, RunId::live(), "intake", Timestamp::now());
-        match publisher.publish(message, &envelope, message.study().priority) {
-            Ok(_) => {
-                self.publisher = Some(publisher);
-                self.acknowledged = Some(id);
-                Ok(())
-            }
-            Err(error @ PublishError::TooLarge { .. }) => {
-                self.publisher = Some(publisher);
-                Err(AnnounceError::Refused(error.into()))
-            }
-            Err(error @ PublishError::Unavailable { .. }) => {
-                self.publisher = Some(publisher);
-                Err(AnnounceError::Unavailable(error.into()))
-            }
-            // The next attempt connects again.
-            Err(error @ PublishError::Broken { .. }) => Err(AnnounceError::Unavailable(error.into())),
-        }
+        let now = Timestamp::now();
+        let letter = DeadLetter {
+            cause,
+            detail: detail.to_owned(),
+            stage: INTAKE.to_owned(),
+            topic: StudyAcquired::TOPIC.name.to_owned(),
+            // It has never been on the topic: a place that no record has, the same at each attempt.
+            partition: -1,
+            offset: (id.0.as_u128() >> 65) as i64,
+            attempts: 1,
+            time: now,
+            payload: place,
+        };
+        let headers = Envelope::of(message, id, RunId::live(), INTAKE, now).to_headers();
+        let headers = headers.into_iter().chain(letter.to_headers()).collect();
+        let key = message.study().study_uid.as_str().as_bytes();
+        let topic = StudyAcquired::TOPIC.dead_letters();
+        self.publish(|publisher| publisher.publish_record(&topic, Some(key), &headers, &payload))
     }
 
     fn identity(&mut self, study: &StudyUid, identity: &Identity) -> Result<(), AnnounceError> {

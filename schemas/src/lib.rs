@@ -16,6 +16,7 @@ mod dead_letter;
 mod envelope;
 mod findings_inferred;
 mod id;
+mod instance_gated;
 mod keyframes_extracted;
 mod message;
 mod report_issued;
@@ -34,6 +35,7 @@ pub use findings_inferred::{
     Quality,
 };
 pub use id::{EventId, InstanceUid, Revision, RunId, RunIdError, SeriesUid, StudyUid, Uid, UidError};
+pub use instance_gated::{InstanceGated, Standing};
 pub use keyframes_extracted::{
     Clip, FrameNumber, Geometry, Keyframe, KeyframeKind, KeyframeSource, KeyframesExtracted,
 };
@@ -56,6 +58,7 @@ pub fn visit(visitor: &mut impl MessageVisitor) {
     visitor.message::<KeyframesExtracted>();
     visitor.message::<FindingsInferred>();
     visitor.message::<ReportIssued>();
+    visitor.message::<InstanceGated>();
     visitor.message::<ReviewRecorded>();
 }
 

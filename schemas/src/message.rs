@@ -161,6 +161,11 @@ pub fn encode<M: Message>(message: &M) -> Vec<u8> {
 pub fn json_schema<M: Message>() -> String {
     let mut schema = schemars::schema_for!(M);
     schema.insert("$id".to_owned(), M::TOPIC.dataschema().into());
+    // Of this order whether or not another crate of the build asks serde_json to keep the order of insertion.
+    let mut value = schema.to_value();
+    value.sort_all_objects();
+    #[expect(clippy::expect_used, reason = "the schema was one before its keys were sorted")]
+    let schema: schemars::Schema = value.try_into().expect("a schema");
     #[expect(clippy::expect_used, reason = "a schema is a tree of JSON values")]
     let mut text = serde_json::to_string_pretty(&schema).expect("a schema serialises");
     text.push('\n');

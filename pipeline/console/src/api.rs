@@ -13,7 +13,7 @@ use tokio::io::AsyncWriteExt as _;
 use crate::{
     error::Refusal,
     server::Shared,
-    site::{Received, Site, Status, StudyFilter, StudyRow, StudyTimeline, UploadOptions},
+    site::{Arrival, Received, Sender, Site, Status, StudyFilter, StudyRow, StudyTimeline, UploadOptions},
 };
 
 pub(crate) fn study_uid(text: &str) -> Result<StudyUid, Refusal> {
@@ -40,6 +40,36 @@ pub(crate) async fn study<S: Site>(
     shared.ask(move |site| site.study(&uid)).await?.map(Json).ok_or_else(|| Refusal::not_found("study"))
 }
 
+/// The AE title in a path (PS3.5: 16 characters at most).
+pub(crate) fn ae_title(text: String) -> Result<String, Refusal> {
+    if text.is_empty() || text.chars().count() > 16 {
+        return Err(Refusal::bad_request("an AE title has 1 to 16 characters"));
+    }
+    Ok(text)
+}
+
+/// How many arrivals to list.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Latest {
+    /// At most this many; 0 stands for 100.
+    limit: u32,
+}
+
+pub(crate) async fn senders<S: Site>(State(shared): State<Shared<S>>) -> Result<Json<Vec<Sender>>, Refusal> {
+    shared.ask(S::senders).await.map(Json)
+}
+
+pub(crate) async fn arrivals<S: Site>(
+    State(shared): State<Shared<S>>,
+    Path(ae): Path<String>,
+    Query(latest): Query<Latest>,
+) -> Result<Json<Vec<Arrival>>, Refusal> {
+    let ae = ae_title(ae)?;
+    let limit = if latest.limit == 0 { 100 } else { latest.limit.min(1_000) };
+    shared.ask(move |site| site.arrivals(&ae, limit)).await.map(Json)
+}
+
 pub(crate) async fn picture<S: Site>(
     State(shared): State<Shared<S>>,
     Path((digest, bytes)): Path<(String, u64)>,
@@ -48,7 +78,9 @@ pub(crate) async fn picture<S: Site>(
     let picture = BlobRef { area: Area::Frames, sha256, bytes };
     let png =
         shared.ask(move |site| site.picture(&picture)).await?.ok_or_else(|| Refusal::not_found("picture"))?;
-    Ok(([(header::CONTENT_TYPE, "image/png")], png))
+    // Masked, and named by its content: it may be kept for as long as a page shows it again and again.
+    let kept = "private, max-age=3600, immutable";
+    Ok(([(header::CONTENT_TYPE, "image/png"), (header::CACHE_CONTROL, kept)], png))
 }
 
 pub(crate) async fn metrics<S: Site>(State(shared): State<Shared<S>>) -> Result<impl IntoResponse, Refusal> {

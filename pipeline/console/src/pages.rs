@@ -1,5 +1,7 @@
-//! The pages, rendered on the server. They refresh themselves by a meta tag: no script at all.
+//! The pages, rendered on the server. They refresh themselves by a meta tag; only the live page of an echo machine has a
+//! script, because it hangs on a wall: it says when the console does not answer, and goes on when it does again.
 
+pub(crate) mod acquisition;
 mod report;
 
 use axum::{
@@ -20,10 +22,16 @@ pub(crate) async fn stylesheet() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("../assets/console.css"))
 }
 
+pub(crate) async fn live_script() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], include_str!("../assets/live.js"))
+}
+
 /// How a page renews itself.
 #[derive(Clone, Copy)]
 enum Refresh {
     Every5s,
+    /// By the script; without one by the meta tag.
+    Live,
     Never,
 }
 
@@ -34,14 +42,21 @@ fn page(title: &str, refresh: Refresh, content: &Markup) -> Markup {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                @if let Refresh::Every5s = refresh { meta http-equiv="refresh" content="5"; }
+                @match refresh {
+                    Refresh::Every5s => { meta http-equiv="refresh" content="5"; }
+                    Refresh::Live => {
+                        script src="/assets/live.js" defer {}
+                        noscript { meta http-equiv="refresh" content="2"; }
+                    }
+                    Refresh::Never => {}
+                }
                 title { (title) " · prescreen" }
                 link rel="stylesheet" href="/assets/console.css";
             }
             body {
                 header {
                     a.brand href="/" { "prescreen" }
-                    nav { a href="/" { "Overview 总览" } a href="/studies" { "Studies 检查" } }
+                    nav { a href="/" { "Overview 总览" } a href="/acquisition" { "Acquisition 采集" } a href="/studies" { "Studies 检查" } }
                 }
                 main { (content) }
                 footer {

@@ -106,11 +106,16 @@ impl Console {
             .route_layer(middleware::from_fn_with_state(shared.clone(), require_token::<S>));
         let router = Router::new()
             .route("/", get(pages::overview::<S>))
+            .route("/acquisition", get(pages::acquisition::senders::<S>))
+            .route("/acquisition/{ae}", get(pages::acquisition::arrivals::<S>))
             .route("/studies", get(pages::studies::<S>))
             .route("/studies/{uid}", get(pages::study::<S>))
             .route("/pictures/{digest}/{bytes}", get(api::picture::<S>))
             .route("/assets/console.css", get(pages::stylesheet))
+            .route("/assets/live.js", get(pages::live_script))
             .route("/api/status", get(api::status::<S>))
+            .route("/api/acquisition", get(api::senders::<S>))
+            .route("/api/acquisition/{ae}", get(api::arrivals::<S>))
             .route("/api/studies", get(api::studies::<S>))
             .route("/api/studies/{uid}", get(api::study::<S>))
             .route("/api/openapi.json", get(api::openapi))
@@ -181,11 +186,11 @@ async fn harden(request: Request, next: Next) -> Response {
     headers.insert(
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(
-            "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'",
+            "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'",
         ),
     );
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }

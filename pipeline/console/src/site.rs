@@ -3,7 +3,7 @@
 //! The methods block (they ask a database); the console calls them off its asynchronous threads.
 
 use jiff::Timestamp;
-use schemas::{BlobRef, Domain, InstanceUid, Priority, Revision, StudyUid};
+use schemas::{BlobRef, Domain, InstanceGated, InstanceUid, Priority, Revision, StudyUid};
 use serde::{Deserialize, Serialize};
 
 /// How many studies stand where, for the live run. `received` is the sum of the others.
@@ -149,6 +149,31 @@ pub struct StudyTimeline {
     pub rejection: Option<serde_json::Value>,
 }
 
+/// Who sends instances.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sender {
+    /// AE title of an allowed peer; `folder` for files.
+    pub ae_title: String,
+    /// Instances gated on arrival and still remembered.
+    pub instances: i64,
+    /// When the latest of them was stored.
+    pub last_received_at: Timestamp,
+}
+
+/// The gate's provisional word on an instance as it arrived, and what has become of its study since.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Arrival {
+    /// The word.
+    #[serde(flatten)]
+    pub gate: InstanceGated,
+    /// When it was given.
+    pub gated_at: Timestamp,
+    /// State of the study's latest revision; absent while the study is open.
+    pub study_state: Option<String>,
+    /// Stable code behind that state.
+    pub study_reason: Option<String>,
+}
+
 /// How an upload wants to be taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -212,7 +237,13 @@ pub trait Site: Send + Sync + 'static {
     /// Everything known of one study; nothing if it was never seen.
     fn study(&self, study: &StudyUid) -> Result<Option<StudyTimeline>, SiteError>;
 
-    /// A masked keyframe (PNG). Only area `frames` is shown.
+    /// Everybody whose instances were gated on arrival, the latest sender first.
+    fn senders(&self) -> Result<Vec<Sender>, SiteError>;
+
+    /// The words on the instances of one sender, newest first.
+    fn arrivals(&self, ae_title: &str, limit: u32) -> Result<Vec<Arrival>, SiteError>;
+
+    /// A masked frame (PNG). Only area `frames` is shown.
     fn picture(&self, picture: &BlobRef) -> Result<Option<Vec<u8>>, SiteError>;
 
     /// The Prometheus page.

@@ -13,17 +13,44 @@ use std::{
 use console::{
     Console, Token,
     site::{
-        Received, Site, SiteError, StateCounts, Status, StudyFilter, StudyRow, StudyTimeline,
-        TimelineDeadLetter, TimelineEvent, UploadOptions,
+        Arrival, Received, Sender, Site, SiteError, StateCounts, Status, StudyFilter, StudyRow,
+        StudyTimeline, TimelineDeadLetter, TimelineEvent, UploadOptions,
     },
 };
 use jiff::Timestamp;
-use schemas::{BlobRef, InstanceUid, Priority, Revision, StudyUid};
+use schemas::{Area, Bilingual, BlobRef, InstanceGated, InstanceUid, Priority, Revision, StudyUid};
 use tokio::{runtime::Runtime, sync::watch};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 const HOSTILE: &str = "<script>alert(1)</script>\"'&";
 const KNOWN: &str = "2.25.1";
+/// An AE title that has to be escaped in a path.
+const ODD_AE: &str = "US 1/2?#%&<b>";
+
+/// A rejected loop of a study that is still open.
+fn blurred() -> Arrival {
+    let example = include_str!("../../../schemas/topics/instance.gated.v1/examples/blurred.json");
+    let mut gate: InstanceGated = serde_json::from_str(example).expect("an example");
+    gate.advice = Some(Bilingual::new(HOSTILE, HOSTILE));
+    Arrival { gate, gated_at: Timestamp::UNIX_EPOCH, study_state: None, study_reason: None }
+}
+
+/// A colour loop after it, for which the gate has no use.
+fn colour() -> Arrival {
+    let example =
+        include_str!("../../../schemas/topics/instance.gated.v1/examples/not_applicable_from_folder.json");
+    let gate: InstanceGated = serde_json::from_str(example).expect("an example");
+    Arrival { gate, gated_at: Timestamp::UNIX_EPOCH, study_state: None, study_reason: None }
+}
+
+/// An accepted one before it, without a picture, its study ended meanwhile.
+fn accepted() -> Arrival {
+    let example = include_str!("../../../schemas/topics/instance.gated.v1/examples/accepted.json");
+    let mut gate: InstanceGated = serde_json::from_str(example).expect("an example");
+    gate.picture = None;
+    let study_state = Some("reported".to_owned());
+    Arrival { gate, gated_at: Timestamp::UNIX_EPOCH, study_state, study_reason: None }
+}
 
 /// Everything this site says that could be text from outside is hostile.
 #[derive(Default)]
@@ -31,6 +58,8 @@ struct MemorySite {
     /// What was uploaded, and how.
     uploads: Mutex<Vec<(Vec<u8>, UploadOptions)>>,
     closed: Mutex<Vec<StudyUid>>,
+    /// Whose arrivals were asked for, and how many.
+    asked: Mutex<Vec<(String, u32)>>,
     database_is_down: bool,
 }
 
@@ -92,8 +121,23 @@ impl Site for MemorySite {
         }))
     }
 
-    fn picture(&self, _: &BlobRef) -> Result<Option<Vec<u8>>, SiteError> {
-        Ok(None)
+    fn senders(&self) -> Result<Vec<Sender>, SiteError> {
+        let sender = |ae_title: &str| Sender {
+            ae_title: ae_title.to_owned(),
+            instances: 2,
+            last_received_at: Timestamp::UNIX_EPOCH,
+        };
+        Ok(vec![sender(ODD_AE), sender(HOSTILE)])
+    }
+
+    fn arrivals(&self, ae_title: &str, limit: u32) -> Result<Vec<Arrival>, SiteError> {
+        self.asked.lock().expect("a lock").push((ae_title.to_owned(), limit));
+        Ok(if ae_title == ODD_AE { vec![colour(), blurred(), accepted()] } else { Vec::new() })
+    }
+
+    fn picture(&self, picture: &BlobRef) -> Result<Option<Vec<u8>>, SiteError> {
+        assert_eq!(picture.area, Area::Frames, "no page can name another area");
+        Ok((Some(picture) == blurred().gate.picture.as_ref()).then(|| b"a picture".to_vec()))
     }
 
     fn metrics(&self) -> String {
@@ -190,6 +234,67 @@ fn pages_show_hostile_texts_as_texts_and_load_nothing_from_elsewhere() {
 }
 
 #[test]
+fn a_machines_page_shows_code_picture_and_advice_in_both_languages_as_provisional() {
+    let console = Serving::start(MemorySite::default());
+    let list = console.get("/acquisition");
+    let link = "/acquisition/US%201%2F2%3F%23%25%26%3Cb%3E";
+    assert!(list.body.contains(&format!("href=\"{link}\"")), "{}", list.body);
+    assert!(!list.body.contains("<script>") && list.body.contains("&lt;script&gt;"), "{}", list.body);
+
+    let page = console.get(link);
+    assert_eq!(page.status, 200, "{}", page.body);
+    let picture = blurred().gate.picture.expect("a picture");
+    for shown in [
+        "BLUR",
+        "Acquire again",
+        "请重新采集",
+        "PROVISIONAL",
+        "初步判断",
+        "PHANTOM",
+        "&lt;script&gt;alert(1)&lt;/script&gt;",
+        "US 1/2?#%&amp;&lt;b&gt;",
+        "Usable",
+        "No frame can be shown",
+        "Open; its verdict follows",
+        "Not a medical device",
+        &format!("/pictures/{}/{}", picture.sha256, picture.bytes),
+    ] {
+        assert!(page.body.contains(shown), "{shown}: {}", page.body);
+    }
+    assert!(
+        page.body.find("BLUR") < page.body.find("COLOR_DOPPLER"),
+        "what to acquire again stands first, whatever came after it"
+    );
+    assert!(!page.body.contains("<script>"), "{}", page.body);
+    assert!(page.body.contains("<script src=\"/assets/live.js\" defer></script>"), "its only script is ours");
+    assert!(page.head.contains("script-src 'self'") && page.head.contains("cache-control: no-store"));
+    assert!(console.get("/assets/live.js").head.contains("text/javascript"));
+    let asked = console.site.asked.lock().expect("a lock").clone();
+    assert_eq!(asked, [(ODD_AE.to_owned(), 60)]);
+
+    let answer = console.get(&format!("/pictures/{}/{}", picture.sha256, picture.bytes));
+    assert_eq!((answer.status, answer.body.as_str()), (200, "a picture"));
+    assert!(answer.head.contains("cache-control: private, max-age=3600, immutable"), "{}", answer.head);
+    let empty = console.get("/acquisition/VIVID9");
+    assert_eq!(empty.status, 200, "a screen may hang there before the first loop");
+    assert!(empty.body.contains("Nothing has arrived"), "{}", empty.body);
+}
+
+#[test]
+fn the_api_gives_the_same_words() {
+    let console = Serving::start(MemorySite::default());
+    let senders: Vec<Sender> = serde_json::from_str(&console.get("/api/acquisition").body).expect("senders");
+    assert_eq!(senders[0].ae_title, ODD_AE);
+    let body = console.get("/api/acquisition/US%201%2F2%3F%23%25%26%3Cb%3E?limit=7").body;
+    let arrivals: Vec<Arrival> = serde_json::from_str(&body).expect("arrivals");
+    assert_eq!(arrivals, [colour(), blurred(), accepted()]);
+    let json: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!((&json[1]["standing"], &json[1]["instance"]["code"]), (&"provisional".into(), &"BLUR".into()));
+    let asked = console.site.asked.lock().expect("a lock").clone();
+    assert_eq!(asked, [(ODD_AE.to_owned(), 7)]);
+}
+
+#[test]
 fn what_is_unknown_or_malformed_is_refused_with_its_status() {
     let console = Serving::start(MemorySite::default());
     let picture = format!("/pictures/{}/7", "0".repeat(64));
@@ -203,6 +308,8 @@ fn what_is_unknown_or_malformed_is_refused_with_its_status() {
         ("/pictures/xyz/7", 400),
         ("/api/studies?study_uid=abc", 400),
         ("/api/studies?patient=x", 400),
+        ("/acquisition/AN-AE-TITLE-TOO-LONG", 400),
+        ("/api/acquisition/A?patient=x", 400),
     ] {
         let answer = console.get(path);
         assert_eq!(answer.status, status, "{path}");

@@ -166,6 +166,20 @@ impl Study {
         self.instances.values().filter(move |filed| filed.revision == revision).map(|filed| &filed.instance)
     }
 
+    /// One instance as the manifest will list it, under the head of the revision that lists it first and with the
+    /// instance's own domain.
+    pub(crate) fn listed(&self, instance: &InstanceUid) -> Option<(StudyHead, AcquiredInstance)> {
+        let filed = self.instances.get(instance)?;
+        let head = StudyHead {
+            study_uid: self.uid.clone(),
+            revision: filed.revision,
+            priority: self.priority,
+            domain: filed.instance.domain,
+            synthetic: self.synthetic,
+        };
+        Some((head, acquired(&filed.instance)))
+    }
+
     /// Instances whose bytes must be in the spool.
     pub(crate) fn spooled(&self) -> impl Iterator<Item = &Instance> {
         let settled = match (self.unsettled.front(), self.closed) {

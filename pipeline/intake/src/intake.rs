@@ -19,6 +19,7 @@ use jiff::Timestamp;
 use schemas::{InstanceUid, Revision, StudyAcquired, StudyUid};
 
 use crate::{
+    arrival::Arrival,
     assembler::{CompletionTimes, OpenStudy},
     filing::{Candidate, Checked},
     incoming::{Incoming, Sealed},
@@ -111,6 +112,7 @@ enum Request {
     Quarantine { sealed: Box<Sealed>, code: &'static str },
     Close { study: StudyUid, reply: Sender<Result<Option<Revision>, Refusal>> },
     Open { reply: Sender<Vec<OpenStudy>> },
+    Offer { arrivals: Sender<Arrival> },
     Next { reply: Sender<Unsettled> },
     Settle { study: StudyUid, revision: Revision, settled: Settled, reply: Sender<Result<(), Refusal>> },
 }
@@ -192,6 +194,11 @@ impl Intake {
             refusal
         })?;
         self.ask(|reply| Request::File { candidate: Box::new(candidate), reply })?
+    }
+
+    /// Where arrivals are offered from now on.
+    pub(crate) fn offer_to(&self, arrivals: Sender<Arrival>) -> Result<(), Refusal> {
+        self.requests.send(Request::Offer { arrivals }).map_err(|_| Refusal::Stopped)
     }
 
     /// Waits for the next revision to publish; the receiver is disconnected when intake stops.

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   scp ─────▶ incoming ─▶ filing ─▶ intake ─▶ journal, objects/      publisher ─▶ blobs, study.acquired, identity
-//!   folder ──▶ (temp file) (checks)  (owner)  └▶ assembler ──────────▶ (drains)
+//!   folder ──▶ (temp file) (checks)  (owner)  ├▶ assembler ──────────▶ (drains)
+//!                                              └▶ arrivals: offered to the arrival gate, or skipped
 //! ```
 //! Invariants:
 //! - Success is answered only for what is on disk and in the journal. Nothing else has to be up for that: no broker, no
@@ -11,6 +12,7 @@
 //! - Bytes from outside pass the bounded pre-scan before anything else looks at them; UIDs are never part of a path.
 //! - The stored data set is byte-identical to the one received.
 
+mod arrival;
 mod assembler;
 mod dimse;
 mod filing;
@@ -26,6 +28,7 @@ pub mod scp;
 pub mod scu;
 mod spool;
 
+pub use arrival::Arrival;
 pub use assembler::{CompletionTimes, OpenStudy};
 pub use filing::result_series_uid;
 pub use folder::{FileOptions, FileReport};

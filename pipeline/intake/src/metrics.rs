@@ -15,6 +15,7 @@ pub struct IntakeMetrics {
     closings: IntCounter,
     quarantined: IntCounterVec,
     publish_failures: IntCounterVec,
+    arrivals: IntCounterVec,
     spool_objects: IntGauge,
     spool_bytes: IntGauge,
     studies_open: IntGauge,
@@ -58,6 +59,11 @@ impl IntakeMetrics {
                 "intake_publish_failures_total",
                 "Failed attempts to publish a revision, by step.",
                 "step",
+            )?,
+            arrivals: counters(
+                "arrival_offers_total",
+                "Echo instances offered to the arrival gate: offered, or skipped because it was busy.",
+                "outcome",
             )?,
             spool_objects: gauge("intake_spool_objects", "Objects acknowledged and not yet published.")?,
             spool_bytes: gauge("intake_spool_bytes", "Their bytes.")?,
@@ -103,6 +109,10 @@ impl IntakeMetrics {
 
     pub(crate) fn publish_failed(&self, step: &str) {
         self.publish_failures.with_label_values(&[step]).inc();
+    }
+
+    pub(crate) fn arrival(&self, outcome: &str) {
+        self.arrivals.with_label_values(&[outcome]).inc();
     }
 
     pub(crate) fn depth(&self, objects: u64, bytes: u64, open: usize, unpublished: usize) {

@@ -3,7 +3,8 @@
 //! ```text
 //!   closed revision ─▶ blobs put ─▶ study.acquired acknowledged ─▶ identity upserted ─▶ journal mark ─▶ objects removed
 //!                        └ Unavailable: wait longer each time, try for ever  ┘
-//!                        └ Refused: the revision's objects go to quarantine, loudly, and the next one has its turn
+//!                        └ Refused: a dead letter of study.acquired, then the revision's objects go to quarantine, loudly,
+//!                          and the next one has its turn
 //! ```
 //! Every step may be done twice after a crash: blobs are put by content, the event has the same id, identity is upserted.
 
@@ -17,7 +18,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, select};
 use pixels::{Identity, prescan_file};
-use schemas::{BlobRef, EventId, RunId, StudyAcquired, StudyUid, event_id, manifest_digest};
+use schemas::{BlobRef, Cause, EventId, RunId, StudyAcquired, StudyUid, event_id, manifest_digest};
 use stage::{BlobError, Blobs};
 
 use crate::{
@@ -43,6 +44,16 @@ pub enum AnnounceError {
 pub trait Announce: Send {
     /// Publishes `study.acquired` on the lane of its priority. `Ok` means acknowledged by the broker (`acks=all`).
     fn acquired(&mut self, message: &StudyAcquired, id: EventId) -> Result<(), AnnounceError>;
+
+    /// Publishes a revision that can never be acquired as a dead letter of `study.acquired`, so that its study ends
+    /// somewhere. `Ok` means acknowledged by the broker.
+    fn refused(
+        &mut self,
+        message: &StudyAcquired,
+        id: EventId,
+        cause: Cause,
+        detail: &str,
+    ) -> Result<(), AnnounceError>;
 
     /// Inserts or updates who the study is about. `Ok` means committed.
     fn identity(&mut self, study: &StudyUid, identity: &Identity) -> Result<(), AnnounceError>;
@@ -72,8 +83,26 @@ pub struct Publisher<A> {
 }
 
 enum Step {
-    Retry { step: &'static str, source: Source },
-    Refuse { code: &'static str, source: Source },
+    Retry {
+        step: &'static str,
+        source: Source,
+    },
+    /// `cause` is absent where the study has been announced already and goes its way.
+    Refuse {
+        code: &'static str,
+        cause: Option<Cause>,
+        source: Source,
+    },
+}
+
+impl Step {
+    /// The study goes its way, whatever becomes of this step.
+    fn after_the_announcement(self) -> Self {
+        match self {
+            Self::Refuse { code, source, .. } => Self::Refuse { code, cause: None, source },
+            retry @ Self::Retry { .. } => retry,
+        }
+    }
 }
 
 enum Ended {
@@ -110,14 +139,14 @@ impl<A: Announce + 'static> Publisher<A> {
         loop {
             let outcome = match self.attempt(unsettled) {
                 Ok(()) => Ok(Settled::Published),
-                Err(Step::Refuse { code, source }) => {
+                Err(Step::Refuse { code, cause, source }) => {
                     self.intake.metrics.publish_failed("refused");
                     tracing::error!(
                         code,
                         error = %chain(source.as_ref()),
                         "revision cannot be published; its objects go to quarantine"
                     );
-                    Ok(Settled::Refused { code })
+                    self.bury(unsettled, cause, source.as_ref()).map(|()| Settled::Refused { code })
                 }
                 Err(Step::Retry { step, source }) => Err((step, source)),
             };
@@ -142,17 +171,39 @@ impl<A: Announce + 'static> Publisher<A> {
         for blob in fresh {
             self.put(blob)?;
         }
-        let study = &message.study;
-        let manifest = manifest_digest(&message.instances).to_string();
-        let cause = [study.study_uid.as_str(), &study.revision.to_string(), &manifest];
-        let id = event_id(&self.run, "intake", &cause);
-        self.announce.acquired(message, id).map_err(|error| announce_step("broker", error))?;
-        if let Some(identity) = self.identity(unsettled)? {
+        let announced = self.announce.acquired(message, self.event_id(message));
+        announced.map_err(|error| announce_step("broker", Some(Cause::Invalid), error))?;
+        if let Some(identity) = self.identity(unsettled).map_err(Step::after_the_announcement)? {
             self.announce
-                .identity(&study.study_uid, &identity)
-                .map_err(|error| announce_step("identity", error))?;
+                .identity(&message.study.study_uid, &identity)
+                .map_err(|error| announce_step("identity", None, error))?;
         }
         Ok(())
+    }
+
+    fn event_id(&self, message: &StudyAcquired) -> EventId {
+        let study = &message.study;
+        let manifest = manifest_digest(&message.instances).to_string();
+        event_id(&self.run, "intake", &[study.study_uid.as_str(), &study.revision.to_string(), &manifest])
+    }
+
+    /// Gives a revision that will never be announced its dead letter.
+    fn bury(
+        &mut self,
+        unsettled: &Unsettled,
+        cause: Option<Cause>,
+        source: &(dyn std::error::Error + 'static),
+    ) -> Result<(), (&'static str, Source)> {
+        let Some(cause) = cause else { return Ok(()) };
+        let message = &unsettled.message;
+        match self.announce.refused(message, self.event_id(message), cause, &chain(source)) {
+            Ok(()) => Ok(()),
+            Err(error @ AnnounceError::Unavailable(_)) => Err(("dead letter", error.into())),
+            Err(error @ AnnounceError::Refused(_)) => {
+                tracing::error!(error = %chain(&error), "not even a dead letter can be published; only quarantine tells");
+                Ok(())
+            }
+        }
     }
 
     fn put(&self, blob: &BlobRef) -> Result<(), Step> {
@@ -162,12 +213,14 @@ impl<A: Announce + 'static> Publisher<A> {
         let stored = self.blobs.put_file(blob.area, &path).map_err(|error| match error {
             BlobError::Unavailable { .. } => Step::Retry { step: "blobs", source: error.into() },
             BlobError::NotFound { .. } | BlobError::Mismatch { .. } => {
-                Step::Refuse { code: "BLOB_REFUSED", source: error.into() }
+                let cause = Some(Cause::ObjectMismatch);
+                Step::Refuse { code: "BLOB_REFUSED", cause, source: error.into() }
             }
         })?;
         if stored != *blob {
             let source = "object in the spool is not what was received; its disk is damaged".into();
-            return Err(Step::Refuse { code: "OBJECT_DAMAGED", source });
+            let cause = Some(Cause::ObjectMismatch);
+            return Err(Step::Refuse { code: "OBJECT_DAMAGED", cause, source });
         }
         Ok(())
     }
@@ -191,16 +244,17 @@ impl<A: Announce + 'static> Publisher<A> {
     }
 }
 
-fn announce_step(step: &'static str, error: AnnounceError) -> Step {
+fn announce_step(step: &'static str, cause: Option<Cause>, error: AnnounceError) -> Step {
     match error {
         AnnounceError::Unavailable(_) => Step::Retry { step, source: error.into() },
-        AnnounceError::Refused(_) => Step::Refuse { code: "ANNOUNCE_REFUSED", source: error.into() },
+        AnnounceError::Refused(_) => Step::Refuse { code: "ANNOUNCE_REFUSED", cause, source: error.into() },
     }
 }
 
 fn spool_step(source: io::Error) -> Step {
     if source.kind() == io::ErrorKind::NotFound {
-        return Step::Refuse { code: "OBJECT_MISSING", source: source.into() };
+        let cause = Some(Cause::ObjectMissing);
+        return Step::Refuse { code: "OBJECT_MISSING", cause, source: source.into() };
     }
     Step::Retry { step: "spool", source: Refusal::Spool { action: "read an object", source }.into() }
 }

@@ -7,9 +7,9 @@ mod support;
 use std::fs;
 
 use intake::{AnnounceError, Novelty, Refusal};
-use schemas::{Area, BlobRef, CompletionRule, Priority, Revision};
+use schemas::{Area, BlobRef, Cause, CompletionRule, Priority, Revision};
 use stage::Blobs as _;
-use support::{Object, Publishing, config, script, start, start_with};
+use support::{Event, Object, Publishing, config, script, start, start_with};
 
 fn unavailable() -> Result<(), AnnounceError> {
     Err(AnnounceError::Unavailable("connection refused".into()))
@@ -94,8 +94,22 @@ fn a_refused_revision_is_set_aside_and_the_next_study_has_its_turn() {
         running.receive(object).unwrap();
         running.intake.close_study(&object.study_uid()).unwrap();
     }
-    let refused = Err(AnnounceError::Refused("message too large".into()));
-    let publishing = Publishing::start_with(&running.intake, script(vec![refused]));
+    let (too_large, mut outages) = (poison.study_uid(), 2);
+    let answer = move |event: &Event| match event {
+        Event::Acquired(message, _) if message.study.study_uid == too_large => {
+            Err(AnnounceError::Refused("message too large".into()))
+        }
+        // The broker is down when the dead letter is due: it is waited for.
+        Event::Refused(..) if outages > 0 => {
+            outages -= 1;
+            unavailable()
+        }
+        _ => Ok(()),
+    };
+    let publishing = Publishing::start_with(&running.intake, Box::new(answer));
+    let (study, _, cause, detail) = publishing.refused();
+    assert_eq!((study, cause), (poison.study_uid(), Cause::Invalid), "its study ends as a dead letter");
+    assert!(detail.contains("message too large"), "{detail}");
     assert_eq!(publishing.acquired().0.study.study_uid, good.study_uid());
     publishing.identity();
     publishing.end();
@@ -177,6 +191,8 @@ fn an_object_that_rots_in_the_spool_is_never_published() {
         running.intake.close_study(&object.study_uid()).unwrap();
     }
     let publishing = Publishing::start(&running.intake);
+    let (study, _, cause, _) = publishing.refused();
+    assert_eq!((study, cause), (rotten.study_uid(), Cause::ObjectMismatch));
     assert_eq!(publishing.acquired().0.study.study_uid, good.study_uid());
     publishing.identity();
     publishing.end();

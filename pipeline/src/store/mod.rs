@@ -1,7 +1,7 @@
 //! The result store: PostgreSQL behind one door.
 //!
 //! ```text
-//!   report.issued, study.rejected, …, *.dlq ──▶ row ──▶ StoreWriter ──────────┐ writes (bounded, 4)
+//!   report.issued, instance.gated, …, *.dlq ──▶ row ──▶ StoreWriter ──────────┐ writes (bounded, 4)
 //!   console, API, CLI ────────────────────────────────────────▶ queries ──────┤ reads  (bounded, 64)
 //!                                                                              ▼
 //!                                                        Database thread ──▶ one connection
@@ -12,6 +12,7 @@
 //!   PostgreSQL serves one connection at a time.
 //! - Every job is one transaction under one role, with a statement timeout.
 //! - The first write of (run, study, revision) wins; writing the same record again changes nothing but a counter.
+//! - A provisional word (`instance.gated`), living or dead, touches no study.
 //! - A Kafka offset is committed after the transaction that stored its record.
 
 mod database;
@@ -27,7 +28,8 @@ mod writer;
 pub(crate) use database::{Database, DatabaseError, Role};
 pub(crate) use migrations::{migrate, pending};
 pub(crate) use queries::{
-    IdentityRow, TerminalState, identity_upsert, state_counts, studies, study_report, terminal_state,
+    IdentityRow, TerminalState, arrivals, identity_upsert, senders, state_counts, studies, study_report,
+    terminal_state,
 };
 pub(crate) use timeline::timeline;
 pub(crate) use writer::{StoreMetrics, StoreWriter};

@@ -1,9 +1,9 @@
 //! What the console, the API and the command line ask.
 
-use console::site::{StateCounts, StudyFilter, StudyRow};
+use console::site::{Arrival, Sender, StateCounts, StudyFilter, StudyRow};
 use jiff::{SignedDuration, Timestamp};
 use pixels::Identity;
-use postgres::Row;
+use postgres::{Row, types::Json};
 use schemas::{Revision, RunId, StudyUid};
 
 use super::{Database, DatabaseError, Role};
@@ -74,6 +74,47 @@ pub(crate) fn studies(
             &[&run, &filter.state, &study, &limit],
         )?;
         Ok(rows.iter().map(study_row).collect())
+    })
+}
+
+/// Everybody whose instances were gated on arrival in `run`, the latest first.
+pub(crate) fn senders(database: &Database, run: &RunId) -> Result<Vec<Sender>, DatabaseError> {
+    let run = run.as_str().to_owned();
+    database.read(Role::App, move |sql| {
+        let rows = sql.query(
+            "SELECT sender, count(*), max(received_at) AS latest FROM prescreen.instance_gates
+             WHERE run_id = $1 GROUP BY sender ORDER BY latest DESC, sender LIMIT 1000",
+            &[&run],
+        )?;
+        let sender =
+            |row: &Row| Sender { ae_title: row.get(0), instances: row.get(1), last_received_at: row.get(2) };
+        Ok(rows.iter().map(sender).collect())
+    })
+}
+
+/// The words on the instances of one sender in `run`, newest first, each with the state of its study's latest revision.
+pub(crate) fn arrivals(
+    database: &Database,
+    run: &RunId,
+    sender: &str,
+    limit: u32,
+) -> Result<Vec<Arrival>, DatabaseError> {
+    let (run, sender) = (run.as_str().to_owned(), sender.to_owned());
+    database.read(Role::App, move |sql| {
+        let rows = sql.query(
+            "SELECT gates.gate, gates.gated_at, latest.state, latest.reason FROM prescreen.instance_gates AS gates
+             LEFT JOIN LATERAL (SELECT state, reason FROM prescreen.studies
+                WHERE studies.run_id = gates.run_id AND studies.study_uid = gates.study_uid
+                ORDER BY revision DESC LIMIT 1) AS latest ON true
+             WHERE gates.run_id = $1 AND gates.sender = $2
+             ORDER BY gates.received_at DESC, gates.instance_uid LIMIT $3",
+            &[&run, &sender, &i64::from(limit)],
+        )?;
+        let arrival = |row: &Row| {
+            let Json(gate) = row.try_get(0)?;
+            Ok(Arrival { gate, gated_at: row.get(1), study_state: row.get(2), study_reason: row.get(3) })
+        };
+        rows.iter().map(arrival).collect()
     })
 }
 

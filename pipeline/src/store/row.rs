@@ -3,8 +3,8 @@
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use runtime::Record;
 use schemas::{
-    DeadLetter, Digest, Envelope, FindingsInferred, Inference, KeyframesExtracted, Message, ReportIssued,
-    StudyAccepted, StudyAcquired, StudyRejected, Verdict, decode,
+    DeadLetter, Digest, Envelope, FindingsInferred, Inference, InstanceGated, KeyframesExtracted, Message,
+    ReportIssued, StudyAccepted, StudyAcquired, StudyRejected, Verdict, decode,
 };
 
 use crate::word::word;
@@ -33,6 +33,8 @@ pub(super) enum Unstorable {
 pub(super) enum Row {
     /// Something that happened to a study.
     Event { event: Event, effect: Effect },
+    /// A provisional word on one instance: no study knows of it.
+    Gated { subject: Subject, gate: Box<InstanceGated>, digest: Digest },
     /// A dead record, with its study if its headers name one.
     Dead { letter: DeadLetter, subject: Option<Subject>, place: Place },
 }
@@ -100,6 +102,10 @@ impl Row {
             return Ok(Self::Dead { letter, subject: Subject::of(record).ok(), place: Place::of(record) });
         }
         let subject = Subject::of(record)?;
+        if is_provisional(&record.topic) {
+            let gate = Box::new(read(record, &subject.envelope)?);
+            return Ok(Self::Gated { subject, gate, digest: Digest::of(&record.payload) });
+        }
         let base = record.topic.strip_suffix(".urgent").unwrap_or(&*record.topic);
         let (summary, effect) = effect(base, record, &subject.envelope)?;
         let day = subject.envelope.time.to_zoned(TimeZone::UTC).date();
@@ -119,9 +125,14 @@ impl Row {
     pub(super) fn month(&self) -> Option<Date> {
         match self {
             Self::Event { event, .. } => Some(event.month),
-            Self::Dead { .. } => None,
+            Self::Gated { .. } | Self::Dead { .. } => None,
         }
     }
+}
+
+/// Whether what lies on `topic`, whatever its lane, decides nothing about a study.
+pub(super) fn is_provisional(topic: &str) -> bool {
+    topic.strip_suffix(".urgent").unwrap_or(topic) == InstanceGated::TOPIC.name
 }
 
 /// One line about the record for the timeline, and what it changes.

@@ -1,14 +1,20 @@
 //! From rows to tables: every write is harmless when done again.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use postgres::{Transaction, types::Json};
-use schemas::{DeadLetter, Inference, ReportIssued, StudyAcquired, StudyRejected};
+use schemas::{DeadLetter, Digest, Inference, InstanceGated, ReportIssued, StudyAcquired, StudyRejected};
 
-use super::row::{Effect, Event, Place, Row, Subject, deciding_code};
+use super::row::{Effect, Event, Place, Row, Subject, deciding_code, is_provisional};
 use crate::word::word;
 
 /// Run, study and revision.
 type Key<'a> = (&'a str, &'a str, i32);
+
+/// Sender of instances that came as files.
+const FOLDER: &str = "folder";
+/// How long provisional words are kept: they are for the people at the machine, today and perhaps tomorrow. A large
+/// hospital makes some 100,000 a day.
+const KEEP_GATES: SignedDuration = SignedDuration::from_hours(48);
 
 /// What happened while writing one batch, to be counted after its commit.
 #[derive(Debug, Default)]
@@ -55,6 +61,7 @@ impl Row {
                     Effect::Rejected(rejected) => reject(sql, event, rejected, delivery, now, tally),
                 }
             }
+            Self::Gated { subject, gate, digest } => keep_gate(sql, subject, gate, *digest, now, tally),
             Self::Dead { letter, subject, place } => bury(sql, letter, subject.as_ref(), place, now, tally),
         }
     }
@@ -223,6 +230,40 @@ fn reject(
     end_study(sql, event.subject.key(), ("rejected", &code), now, tally)
 }
 
+/// Keeps a word on an instance; the first one for the same bytes stands. What is too old goes.
+fn keep_gate(
+    sql: &mut Transaction<'_>,
+    subject: &Subject,
+    gate: &InstanceGated,
+    digest: Digest,
+    now: Timestamp,
+    tally: &mut Tally,
+) -> Result<(), postgres::Error> {
+    let (run, study, _) = subject.key();
+    let (instance, blob) = (gate.instance.instance_uid.as_str(), gate.instance.blob.sha256.to_string());
+    let digest = digest.to_string();
+    let written = sql.execute(
+        "INSERT INTO prescreen.instance_gates (run_id, study_uid, instance_uid, blob_sha256, event_id, sender,
+            received_at, gated_at, stored_at, gate, payload_sha256)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING",
+        &[
+            &run, &study, &instance, &blob, &subject.envelope.id.0,
+            &gate.received_from.ae_title.as_deref().unwrap_or(FOLDER), &gate.received_at, &subject.envelope.time, &now,
+            &Json(gate), &digest,
+        ],
+    )?;
+    if written == 0 {
+        let other = "SELECT payload_sha256 <> $5 FROM prescreen.instance_gates
+            WHERE run_id = $1 AND study_uid = $2 AND instance_uid = $3 AND blob_sha256 = $4";
+        let other: bool = sql.query_one(other, &[&run, &study, &instance, &blob, &digest])?.get(0);
+        tally.suppressed += 1;
+        tally.divergent += u64::from(other);
+    }
+    let oldest = now.checked_sub(KEEP_GATES).unwrap_or(Timestamp::UNIX_EPOCH);
+    sql.execute("DELETE FROM prescreen.instance_gates WHERE received_at < $1", &[&oldest])?;
+    Ok(())
+}
+
 /// Moves a study into a terminal state. Only `in_progress` and, by redrive, `dead_lettered` move.
 fn end_study(
     sql: &mut Transaction<'_>,
@@ -267,7 +308,7 @@ fn bury(
         ],
     )?;
     tally.suppressed += u64::from(written == 0);
-    let Some(key) = key else { return Ok(()) };
+    let Some(key) = key.filter(|_| !is_provisional(&letter.topic)) else { return Ok(()) };
     ensure_study(sql, key, now, tally)?;
     end_study(sql, key, ("dead_lettered", letter.cause.as_str()), now, tally)
 }

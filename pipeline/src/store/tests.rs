@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use prometheus::Registry;
 use runtime::{Headers, Record, Sink as _};
 use schemas::{
-    Cause, DeadLetter, DeadLetterPayload, Digest, Envelope, EventId, Message, ReportIssued, Revision, RunId,
-    StudyAcquired, StudyRejected, StudyUid, encode,
+    Cause, DeadLetter, DeadLetterPayload, Digest, Envelope, EventId, InstanceGated, InstanceUid, Message,
+    ReportIssued, Revision, RunId, StudyAcquired, StudyRejected, StudyUid, encode,
 };
 use stage::StageError;
 
@@ -22,6 +22,8 @@ const REPORT: &str =
     include_str!("../../../schemas/topics/report.issued.v1/examples/number_with_doubts.json");
 const ABSTAINS: &str = include_str!("../../../schemas/topics/report.issued.v1/examples/abstains.json");
 const REJECTED: &str = include_str!("../../../schemas/topics/study.rejected.v1/examples/blurred.json");
+
+const GATED: &str = include_str!("../../../schemas/topics/instance.gated.v1/examples/blurred.json");
 
 struct Store {
     database: Database,
@@ -119,8 +121,8 @@ fn the_store_keeps_its_promises() {
     let server = EmbeddedDatabase::start(folder.path()).expect("a server");
     let reach = server.url().parse().expect("a url");
     let database = Database::start(reach, Duration::from_secs(10)).expect("a thread");
-    assert_eq!(pending(&database).expect("an answer").len(), 1, "before the first migration");
-    assert_eq!(migrate(&database).expect("migrated").len(), 1);
+    assert_eq!(pending(&database).expect("an answer").len(), 2, "before the first migration");
+    assert_eq!(migrate(&database).expect("migrated").len(), 2);
     assert_eq!(migrate(&database).expect("migrated"), Vec::<String>::new(), "a second time changes nothing");
     assert_eq!(pending(&database).expect("an answer"), Vec::<String>::new());
 
@@ -134,6 +136,7 @@ fn the_store_keeps_its_promises() {
     letters_that_name_no_study_are_kept(&mut store);
     one_record_the_database_refuses_does_not_hold_up_its_batch(&mut store);
     a_study_is_unaccounted_once_it_is_older_than_the_deadline(&mut store);
+    a_word_on_an_instance_is_kept_once_and_touches_no_study(&mut store);
     each_role_sees_its_own_tables_only(&store);
     drop(store);
     drop(server);
@@ -262,6 +265,86 @@ fn a_study_is_unaccounted_once_it_is_older_than_the_deadline(store: &mut Store) 
         let parts = all.in_progress + all.reported + all.rejected + all.dead_lettered + all.superseded;
         assert_eq!(all.received, parts + all.unaccounted);
     }
+}
+
+fn a_word_on_an_instance_is_kept_once_and_touches_no_study(store: &mut Store) {
+    let now = Timestamp::now();
+    let word = |number: u32, instance: u32, at: Timestamp| {
+        let mut word: InstanceGated = serde_json::from_str(GATED).expect("an example");
+        word.study.study_uid = study(number);
+        word.instance.instance_uid = InstanceUid::new(&format!("2.25.{instance}")).expect("a uid");
+        word.received_at = at;
+        word
+    };
+    let words = |store: &Store, sender: &str| {
+        arrivals(&store.database, &RunId::live(), sender, 100).expect("an answer")
+    };
+    let divergent = store.counter("prescreen_duplicate_divergent_total");
+    let ended = store.counter("prescreen_studies_terminal_total");
+    let first = word(10, 1, now - SignedDuration::from_secs(2));
+    let record = store.message(&first, event(1000));
+    store.keep(std::slice::from_ref(&record));
+    store.keep(&[record]);
+    let mut other = first.clone();
+    other.advice = None;
+    let other = store.message(&other, event(1001));
+    store.keep(&[other]);
+    assert_eq!(store.counter("prescreen_duplicate_divergent_total"), divergent + 1.0);
+    let stored = words(store, "VIVID1");
+    assert_eq!(stored.len(), 1, "once, however often it comes");
+    assert_eq!((&stored[0].gate, stored[0].study_state.as_deref()), (&first, None));
+
+    // Files have a sender of their own, an old word goes, and the newest comes first.
+    let mut from_folder = word(11, 2, now);
+    from_folder.received_from.ae_title = None;
+    let (newer, old) = (word(10, 3, now), word(10, 4, now - SignedDuration::from_hours(49)));
+    let records = [&from_folder, &old, &newer]
+        .map(|word| store.message(word, event(word.received_at.as_second() as u128)));
+    store.keep(&records);
+    let uids: Vec<String> =
+        words(store, "VIVID1").iter().map(|one| one.gate.instance.instance_uid.to_string()).collect();
+    assert_eq!(uids, ["2.25.3", "2.25.1"]);
+    assert_eq!(words(store, "folder").len(), 1);
+    let listed = senders(&store.database, &RunId::live()).expect("an answer");
+    let listed: Vec<(&str, i64)> = listed.iter().map(|one| (one.ae_title.as_str(), one.instances)).collect();
+    assert_eq!(listed, [("VIVID1", 2), ("folder", 1)]);
+
+    // A dead one is kept as a dead letter of its study and decides nothing.
+    let mut letter = store.message(&newer, event(1004)).headers.clone();
+    let dead = DeadLetter {
+        cause: Cause::Undecodable,
+        detail: "why".to_owned(),
+        stage: "store".to_owned(),
+        topic: "instance.gated.v1.urgent".to_owned(),
+        partition: 0,
+        offset: 70,
+        attempts: 1,
+        time: now,
+        payload: DeadLetterPayload::Embedded,
+    };
+    for header in dead.to_headers() {
+        letter.push(&header.key, &header.value);
+    }
+    let letter = store.record("instance.gated.v1.dlq", letter, b"poison".to_vec());
+    store.keep(&[letter]);
+    let buried = "SELECT study_uid FROM prescreen.dead_letters WHERE topic = 'instance.gated.v1.urgent'";
+    let buried = store.database.read(Role::App, |sql| sql.query_one(buried, &[])).expect("an answer");
+    assert_eq!(buried.get::<_, String>(0), "2.25.10");
+    assert!(
+        timeline(&store.database, &RunId::live(), &study(10)).expect("an answer").is_none(),
+        "no study is made"
+    );
+    assert_eq!(store.counter("prescreen_studies_terminal_total"), ended);
+
+    // Once the study is closed, its own state stands beside the word.
+    let acquired = store.acquired(10, 1, 1005);
+    store.keep(&[acquired]);
+    assert_eq!(words(store, "VIVID1")[0].study_state.as_deref(), Some("in_progress"));
+    let none = word(12, 5, now);
+    let mut contradictory = store.message(&none, event(1006));
+    let elsewhere = store.message(&newer, event(1007)).headers.clone();
+    Arc::get_mut(&mut contradictory).expect("one owner").headers = elsewhere;
+    assert!(matches!(store.writer.write(&[contradictory])[..], [Err(StageError::Invalid(_))]));
 }
 
 fn each_role_sees_its_own_tables_only(store: &Store) {

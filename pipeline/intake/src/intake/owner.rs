@@ -11,6 +11,7 @@ use schemas::{CompletionRule, Revision, StudyUid};
 
 use super::{Novelty, Receipt, Request, Settled, Unsettled, chain};
 use crate::{
+    arrival::Offers,
     assembler::{Assembler, CompletionTimes, Entry, Received, Standing, Study},
     filing::Candidate,
     journal::{Journal, JournalError},
@@ -58,6 +59,7 @@ pub(super) struct Owner {
     measured: Instant,
     /// The publisher, while it waits for work.
     publisher: Option<Sender<Unsettled>>,
+    offers: Offers,
 }
 
 impl Owner {
@@ -76,6 +78,7 @@ impl Owner {
             compacted: 0,
             measured: Instant::now(),
             publisher: None,
+            offers: Offers::default(),
         }
     }
 
@@ -136,6 +139,7 @@ impl Owner {
                 self.commit(std::mem::take(group));
                 answer_to(&reply, self.assembler.open());
             }
+            Request::Offer { arrivals } => self.offers = Offers::to(arrivals),
             Request::Next { reply } => self.publisher = Some(reply),
             Request::Settle { study, revision, settled, reply } => {
                 self.commit(std::mem::take(group));
@@ -253,14 +257,19 @@ impl Owner {
             }
             return;
         }
+        let mut due = Vec::new();
         for entry in entries {
             if let Entry::Received(received) = &entry {
                 self.metrics.received(received.instance.blob.bytes);
+                due.extend(self.offers.wants(received));
             }
             self.assembler.apply(entry);
         }
         for (reply, receipt) in waiting {
             answer_to(&reply, Ok(receipt));
+        }
+        for one in due {
+            self.offers.make(one, &self.assembler, &self.spool, &self.metrics);
         }
     }
 

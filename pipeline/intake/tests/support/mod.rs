@@ -21,7 +21,7 @@ use intake::{
 };
 use pixels::Identity;
 use prometheus::Registry;
-use schemas::{EventId, Priority, RunId, StudyAcquired, StudyUid};
+use schemas::{Cause, EventId, Priority, RunId, StudyAcquired, StudyUid};
 use stage::testing::MemoryBlobs;
 use tokio::{runtime::Runtime, sync::watch};
 
@@ -210,6 +210,7 @@ pub(crate) fn snapshot(from: &Path, to: &Path) {
 #[derive(Debug, Clone)]
 pub(crate) enum Event {
     Acquired(StudyAcquired, EventId),
+    Refused(StudyUid, EventId, Cause, String),
     Identity(StudyUid, Identity),
 }
 
@@ -232,6 +233,17 @@ impl Recorder {
 impl Announce for Recorder {
     fn acquired(&mut self, message: &StudyAcquired, id: EventId) -> Result<(), AnnounceError> {
         self.announce(Event::Acquired(message.clone(), id))
+    }
+
+    fn refused(
+        &mut self,
+        message: &StudyAcquired,
+        id: EventId,
+        cause: Cause,
+        detail: &str,
+    ) -> Result<(), AnnounceError> {
+        let study = message.study.study_uid.clone();
+        self.announce(Event::Refused(study, id, cause, detail.to_owned()))
     }
 
     fn identity(&mut self, study: &StudyUid, identity: &Identity) -> Result<(), AnnounceError> {
@@ -271,6 +283,14 @@ impl Publishing {
         loop {
             if let Event::Acquired(message, id) = self.events.recv_timeout(PATIENCE).unwrap() {
                 return (message, id);
+            }
+        }
+    }
+
+    pub(crate) fn refused(&self) -> (StudyUid, EventId, Cause, String) {
+        loop {
+            if let Event::Refused(study, id, cause, detail) = self.events.recv_timeout(PATIENCE).unwrap() {
+                return (study, id, cause, detail);
             }
         }
     }
