@@ -50,6 +50,8 @@ pub(crate) enum Command {
     Inspect(Inspect),
     /// One request to the model.
     Generate(Generate),
+    /// The engine behind the OpenAI chat API.
+    ServeModel,
     /// Make synthetic studies and their truth.
     Phantom {
         #[command(subcommand)]
@@ -158,9 +160,12 @@ pub(crate) struct Ingest {
 pub(crate) struct Inspect {
     /// A file or a folder of one study.
     pub(crate) path: PathBuf,
-    /// Write the keyframes as PNG under this folder.
+    /// Write a sheet, DIR/index.html, and the keyframes, masks and tiles on it as PNG beside it.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    /// They are phantoms, whether or not they are marked so.
+    #[arg(long)]
+    pub(crate) synthetic: bool,
 }
 
 /// `generate`
@@ -194,6 +199,8 @@ pub(crate) struct Generate {
 pub(crate) enum Phantom {
     /// Echocardiography studies.
     Echo(PhantomEcho),
+    /// H&E fields of view, or whole slides.
+    Pathology(PhantomPathology),
 }
 
 /// `phantom echo`
@@ -208,9 +215,113 @@ pub(crate) struct PhantomEcho {
     /// Seed of the first one.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// Spoil them: KIND or KIND:SEVERITY.
+    /// Spoil them: KIND or KIND:SEVERITY, the severity in the kind's own unit; --help lists them.
+    #[arg(long, value_name = "KIND[:SEVERITY]", long_help = echo_corruptions())]
+    pub(crate) corrupt: Option<String>,
+    /// The view of each study's loop, beside it a still; without it an A4C and an A2C loop and a still.
+    #[arg(long, value_enum, ignore_case = true, conflicts_with = "loops")]
+    pub(crate) view: Option<EchoView>,
+    /// Whole exams of so many instances: one A4C loop among colour, spectra, stills, M-mode, worksheets, other views.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=200))]
+    pub(crate) loops: Option<u16>,
+    /// What the machine does not send, as many in the field do not.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "PART,…")]
+    pub(crate) omit: Vec<EchoPart>,
+    /// Pixels as JPEG baseline or as they are.
+    #[arg(long, value_enum, default_value_t = EchoEncoding::Jpeg)]
+    pub(crate) encoding: EchoEncoding,
+}
+
+/// The view of an echo phantom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EchoView {
+    /// Apical four-chamber.
+    A4c,
+    /// Apical two-chamber.
+    A2c,
+    /// Parasternal long axis.
+    Plax,
+    /// Parasternal short axis at the papillary muscles.
+    Psax,
+    /// Subcostal four-chamber.
+    Subcostal,
+    /// One after the other, study by study.
+    Mixed,
+}
+
+/// What an echo machine may leave out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EchoPart {
+    /// View code and view name.
+    View,
+    /// R Wave Time Vector.
+    RWaves,
+    /// Heart Rate.
+    HeartRate,
+    /// The electrocardiogram in the picture.
+    Ecg,
+}
+
+/// How an echo phantom is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EchoEncoding {
+    /// JPEG baseline, YBR_FULL_422.
+    Jpeg,
+    /// Explicit VR little endian, RGB.
+    Native,
+}
+
+/// Every kind of corruption with its unit and range, so that the help cannot differ from what is accepted.
+fn echo_corruptions() -> String {
+    let kinds = phantom::echo::CorruptionKind::ALL.map(|kind| match kind.scale() {
+        Some(scale) => {
+            format!("  {kind}:{}  {} to {} {}", scale.usual, scale.least, scale.most, scale.unit)
+        }
+        None => format!("  {kind}"),
+    });
+    format!(
+        "Spoil them: KIND or KIND:SEVERITY. With the severity that KIND alone has, its range and unit:\n{}\nWhere all \
+         severities are negative, the magnitude does: under_gain:20 is -20 dB.",
+        kinds.join("\n")
+    )
+}
+
+/// `phantom pathology`
+#[derive(Debug, Args)]
+pub(crate) struct PhantomPathology {
+    /// Where to write studies and truth.json.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// How many.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) count: u32,
+    /// Seed of the first one.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Spoil them: KIND or KIND:SEVERITY, the severity in the kind's own unit.
     #[arg(long, value_name = "KIND[:SEVERITY]")]
     pub(crate) corrupt: Option<String>,
+    /// Whole slides instead of fields of view; as dicom, dicom-sparse or tiff.
+    #[arg(long)]
+    pub(crate) slide: bool,
+    /// How they are stored.
+    #[arg(long, value_enum, default_value_t = PathologyFormat::Dicom)]
+    pub(crate) format: PathologyFormat,
+}
+
+/// How a pathology phantom is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PathologyFormat {
+    /// VL Whole Slide Microscopy, every tile listed.
+    Dicom,
+    /// VL Whole Slide Microscopy without its tiles of glass; slides only.
+    DicomSparse,
+    /// PNG; fields only. Picture files carry no phantom mark in a header: bring them in with `ingest --synthetic`.
+    Png,
+    /// JPEG; fields only.
+    Jpeg,
+    /// TIFF; a slide is a pyramid of JPEG tiles in BigTIFF.
+    Tiff,
 }
 
 /// `bench`
@@ -222,11 +333,20 @@ pub(crate) struct Bench {
     /// The size that the committed table names, instead of the quick one.
     #[arg(long)]
     pub(crate) full: bool,
+    /// The Python that `eyes` runs beside; python3 where none is named.
+    #[arg(long)]
+    pub(crate) python: Option<PathBuf>,
 }
 
 /// What can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum BenchName {
+    /// Decoding, gate, keyframes and stains beside pydicom, OpenCV and torchstain, in one run.
+    Eyes,
+    /// What the quality gate says of phantoms, clean and spoilt.
+    Gate,
+    /// ED, ES and ejection fraction of phantoms against their truth.
+    Keyframes,
     /// Records through the runtime against raw produce and consume.
     Pipeline,
 }

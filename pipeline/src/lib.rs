@@ -3,6 +3,7 @@
 
 mod announce;
 mod api_client;
+mod arrival;
 mod backlog;
 mod build_info;
 mod cli;
@@ -73,6 +74,7 @@ fn run(cli: &Cli, environment: Vec<(String, String)>) -> Result<Exit, Failure> {
         Command::Ingest(arguments) => commands::ingest::run(arguments, options, &config()?.data_dir),
         Command::Inspect(arguments) => commands::inspect::run(arguments, options, &config()?),
         Command::Generate(arguments) => commands::generate::run(arguments, options),
+        Command::ServeModel => commands::serve_model::run(&config()?),
         Command::Phantom { kind } => commands::phantom::run(kind, options),
         Command::Study { uid } => commands::study::run(uid, options, &config()?.data_dir),
         Command::Status => commands::status::run(options, &config()?.data_dir),

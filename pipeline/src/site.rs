@@ -2,7 +2,9 @@
 
 use std::{error::Error as _, path::Path, sync::Arc, time::Duration};
 
-use console::site::{Received, Site, SiteError, Status, StudyFilter, StudyRow, StudyTimeline, UploadOptions};
+use console::site::{
+    Arrival, Received, Sender, Site, SiteError, Status, StudyFilter, StudyRow, StudyTimeline, UploadOptions,
+};
 use intake::{FileOptions, Intake, Novelty, Refusal};
 use jiff::{SignedDuration, Timestamp};
 use prometheus::{Registry, TextEncoder};
@@ -77,6 +79,14 @@ impl Site for LiveSite {
 
     fn study(&self, study: &StudyUid) -> Result<Option<StudyTimeline>, SiteError> {
         store::timeline(&self.database, &RunId::live(), study).map_err(database)
+    }
+
+    fn senders(&self) -> Result<Vec<Sender>, SiteError> {
+        store::senders(&self.database, &RunId::live()).map_err(database)
+    }
+
+    fn arrivals(&self, ae_title: &str, limit: u32) -> Result<Vec<Arrival>, SiteError> {
+        store::arrivals(&self.database, &RunId::live(), ae_title, limit).map_err(database)
     }
 
     fn picture(&self, picture: &BlobRef) -> Result<Option<Vec<u8>>, SiteError> {

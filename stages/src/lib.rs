@@ -20,7 +20,7 @@ mod tests {
     use super::*;
 
     /// Folders of `stages/` that hold no stage: what stages are made of.
-    const NO_STAGE: [&str; 4] = ["core", "pixels", "raster", "src"];
+    const NO_STAGE: [&str; 7] = ["chambers", "core", "pixels", "raster", "slide", "src", "stain"];
 
     #[derive(Default)]
     struct Listed {

@@ -58,7 +58,9 @@ fn tally(condition: &Condition, clips: u64) -> Tally {
     let mut tally = Tally::default();
     for seed in SEED..SEED + clips {
         let (_, instances) = gate(&condition.spec(seed).expect("a severity on its scale"));
-        instances.iter().for_each(|instance| tally.add(condition, instance));
+        for instance in &instances {
+            tally.add(condition, instance);
+        }
     }
     tally
 }
@@ -74,7 +76,12 @@ fn clean_loops_pass_and_each_fault_is_caught_under_its_code() {
     let clean = tally(&CLEAN, CLEAN_CLIPS);
     assert!(clean.rejected <= most_misses(clean.clips, 1.0 - MOST_CLEAN_REJECTED), "{:?}", clean.codes);
     let warned = clean.clips - clean.accepted;
-    assert!(warned <= most_misses(clean.clips, LEAST_CLEAN_ACCEPTED), "{warned} warned: {:?}", clean.codes);
+    let accepted = clean.share(clean.accepted);
+    assert!(
+        warned <= most_misses(clean.clips, LEAST_CLEAN_ACCEPTED),
+        "{accepted} accepted: {:?}",
+        clean.codes
+    );
     for condition in SPOILT {
         let spoilt = tally(&condition, SPOILT_CLIPS);
         let missed = spoilt.clips - spoilt.met;

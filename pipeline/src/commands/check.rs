@@ -7,7 +7,7 @@ use crate::{
     data_dir::DataDir,
     exit::{Exit, Failure},
     store,
-    system::{Parts, check_stages, open_blobs, start_engine, topic_specs},
+    system::{Model, Parts, check_stages, open_blobs, topic_specs},
 };
 
 pub(crate) fn run(live: bool, config: &Config) -> Result<Exit, Failure> {
@@ -58,8 +58,8 @@ pub(crate) fn run(live: bool, config: &Config) -> Result<Exit, Failure> {
     )?;
     line(
         "model",
-        start_engine(config, data_dir.path())
-            .map(|(engine, _)| format!("loads, digest {}", engine.handle().info().digest)),
+        Model::start(config, data_dir.path())
+            .map(|model| format!("is there, digest {}", model.backend.identity().digest)),
     )?;
     Ok(if failed { Exit::No } else { Exit::Done })
 }

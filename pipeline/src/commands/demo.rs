@@ -68,6 +68,9 @@ pub(crate) fn run(arguments: &Demo, options: &Options, mut config: Config) -> Re
         screen.line(&format!("Peak memory of this process: {} MiB (decode workers apart).", peak >> 20))?;
     }
     screen.line(&format!("Console: http://{console}"))?;
+    screen.line(&format!(
+        "What the echo machine's room saw on arrival: http://{console}/acquisition/{SENDER}"
+    ))?;
     if arguments.once {
         system.shut_down();
         if missing > 0 {

@@ -4,7 +4,7 @@ use std::{fs, io::Write as _, path::Path};
 
 use glm46v::{
     Capture, Captured, Checkpoint, Engine, EngineOptions, FinishReason, GenerateOptions, Generation, Message,
-    Part, Prompt, RepetitionStop, Request, Role, Thinking,
+    Part, Prompt, Request, Role, Thinking,
 };
 use serde_json::json;
 
@@ -25,14 +25,13 @@ pub(crate) fn run(arguments: &Generate, options: &Options) -> Result<Exit, Failu
     content.push(Part::Text(arguments.prompt.clone()));
     let system = arguments.system.as_deref().map(|text| Message::text(Role::System, text));
     let messages = system.into_iter().chain([Message { role: Role::User, content }]).collect();
-    let answer = engine.handle().generate(&Request {
-        prompt: Prompt { messages, thinking: if arguments.thinking { Thinking::On } else { Thinking::Off } },
-        options: GenerateOptions {
-            max_new_tokens: arguments.max_new_tokens as usize,
-            repetition: RepetitionStop::DEFAULT,
-            capture: if arguments.logits.is_some() { Capture::Logits } else { Capture::Nothing },
-        },
-    })?;
+    let thinking = if arguments.thinking { Thinking::On } else { Thinking::Off };
+    let how = GenerateOptions {
+        max_new_tokens: arguments.max_new_tokens as usize,
+        capture: if arguments.logits.is_some() { Capture::Logits } else { Capture::Nothing },
+        ..GenerateOptions::default()
+    };
+    let answer = engine.handle().generate(&Request::new(Prompt { messages, thinking }, how))?;
     if let (Some(path), Some(captured)) = (&arguments.logits, &answer.captured) {
         write_logits(path, captured)?;
     }

@@ -9,6 +9,7 @@ pub(crate) mod ingest;
 pub(crate) mod inspect;
 pub(crate) mod phantom;
 pub(crate) mod run;
+pub(crate) mod serve_model;
 pub(crate) mod status;
 pub(crate) mod study;
 pub(crate) mod tables;

@@ -25,6 +25,7 @@ pub(crate) struct Config {
     pub(crate) intake: Intake,
     pub(crate) decode: Decode,
     pub(crate) model: Model,
+    pub(crate) model_server: ModelServer,
     pub(crate) runtime: Runtime,
     pub(crate) console: Console,
     pub(crate) truth: Truth,
@@ -115,6 +116,8 @@ pub(crate) struct Intake {
     pub(crate) min_free: Size,
     pub(crate) quiet_time: Span,
     pub(crate) hard_cap: Span,
+    pub(crate) arrival_gates: usize,
+    pub(crate) arrival_queue: usize,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -138,9 +141,49 @@ pub(crate) struct Decode {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Model {
+    pub(crate) kind: ModelKind,
     /// Empty: the untrained checkpoint that the binary carries.
     pub(crate) path: String,
     pub(crate) queue: usize,
+    pub(crate) running: usize,
+    pub(crate) step_rows: usize,
+    pub(crate) kv_memory: Size,
+    pub(crate) vision_cache: Size,
+    pub(crate) aging: Span,
+    pub(crate) deterministic: bool,
+    pub(crate) openai: OpenAi,
+}
+
+/// Where the model runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ModelKind {
+    Engine,
+    OpenAi,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OpenAi {
+    pub(crate) url: String,
+    pub(crate) model: String,
+    #[serde(default)]
+    pub(crate) key: Option<Secret>,
+    pub(crate) request_timeout: Span,
+    pub(crate) breaker_failures: u32,
+    pub(crate) breaker_pause: Span,
+}
+
+/// `serve-model`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ModelServer {
+    pub(crate) listen: SocketAddr,
+    pub(crate) name: String,
+    pub(crate) keys: Vec<Secret>,
+    pub(crate) max_body: Size,
+    pub(crate) max_pixels: u64,
+    pub(crate) default_tokens: usize,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -246,6 +289,7 @@ impl Config {
             ("runtime.record_attempts", self.runtime.record_attempts as usize),
             ("model.queue", self.model.queue),
             ("intake.associations", self.intake.associations),
+            ("intake.arrival_queue", self.intake.arrival_queue),
         ] {
             if number == 0 {
                 return wrong(key, "is 0; nothing would ever be done");

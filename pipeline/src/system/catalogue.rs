@@ -2,7 +2,7 @@
 //!
 //! Nothing here names a stage: a new one appears by its line in the catalogue.
 
-use schemas::{Message as _, StudyRejected, Topic};
+use schemas::{InstanceGated, Message as _, StudyRejected, Topic};
 use stage::{Stage, Visitor};
 
 /// One stage, without its types.
@@ -34,8 +34,8 @@ pub(crate) fn entries() -> Vec<Entry> {
 /// Every topic of the data's way, each once.
 pub(crate) fn topics() -> Vec<Topic> {
     let mut topics: Vec<Topic> = Vec::new();
-    for topic in entries().iter().flat_map(|entry| [entry.input, entry.output]).chain([StudyRejected::TOPIC])
-    {
+    let beside = [StudyRejected::TOPIC, InstanceGated::TOPIC];
+    for topic in entries().iter().flat_map(|entry| [entry.input, entry.output]).chain(beside) {
         if !topics.contains(&topic) {
             topics.push(topic);
         }

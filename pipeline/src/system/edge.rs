@@ -1,4 +1,4 @@
-//! What talks to the outside: DICOM port, publisher, console; on one asynchronous runtime and a few threads.
+//! What talks to the outside: DICOM port, arrival gate, publisher, console; on one asynchronous runtime and a few threads.
 
 use std::{
     net::SocketAddr,
@@ -12,12 +12,14 @@ use crossbeam_channel::{Sender, bounded};
 use intake::{Backoff, CompletionTimes, Intake, IntakeConfig, IntakeMetrics, Publisher, scp};
 use jiff::Timestamp;
 use prometheus::Registry;
+use quality_gate::QualityGate;
 use schemas::{Priority, RunId};
 use tokio::{net::TcpListener, runtime::Runtime, sync::watch, task::JoinHandle};
 
-use super::{Roles, Shared};
+use super::{Roles, Shared, parts::decode_workers, stage_config};
 use crate::{
     announce::LiveAnnounce,
+    arrival::{ArrivalGate, GateParts},
     backlog::Backlog,
     config::Config,
     data_dir::{ApiEntry, DataDir},
@@ -36,6 +38,7 @@ pub(super) struct Edge {
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
     publisher: Option<(Sender<()>, thread::JoinHandle<()>)>,
+    arrivals: Option<ArrivalGate>,
     /// Owns spool and journal; ends when the last handle of `intake` is gone.
     spool: Option<thread::JoinHandle<()>>,
     backlog: Option<Backlog>,
@@ -64,6 +67,7 @@ impl Edge {
             stop: watch::channel(false).0,
             tasks: Vec::new(),
             publisher: None,
+            arrivals: None,
             spool: None,
             backlog: None,
             truth: None,
@@ -105,7 +109,7 @@ impl Edge {
         self.spool = Some(spool);
         let publisher = Publisher {
             intake: intake.clone(),
-            announce: LiveAnnounce::new(shared.client.clone(), database.clone()),
+            announce: LiveAnnounce::new(shared.client.clone(), database.clone(), shared.blobs.clone()),
             blobs: shared.blobs.clone(),
             run: RunId::live(),
             backoff: Backoff {
@@ -115,6 +119,17 @@ impl Edge {
         };
         let (stop, stopped) = bounded(1);
         self.publisher = Some((stop, publisher.start(stopped)?));
+        if config.arrival_gates > 0 {
+            let parts = GateParts {
+                config: stage_config::<QualityGate>(&mut shared.config.stages.clone())?,
+                blobs: shared.blobs.clone(),
+                frames: Arc::new(decode_workers(&shared.config, &shared.blobs, config.arrival_gates)?),
+                client: shared.client.clone(),
+                threads: config.arrival_gates,
+                queue: config.arrival_queue,
+            };
+            self.arrivals = Some(ArrivalGate::start(&intake, parts, registry)?);
+        }
         let listener = self.runtime.block_on(TcpListener::bind(config.listen)).map_err(|error| {
             Failure::from(format!("cannot listen on {} for DICOM (intake.listen): {error}", config.listen))
         })?;
@@ -189,7 +204,7 @@ impl Edge {
         self.tasks.iter().any(JoinHandle::is_finished).then_some("a port")
     }
 
-    /// Closes the ports, then the publisher; what it did not publish stays in the spool. `hurry` says, asked again and
+    /// Closes the ports, then arrival gate and publisher; what was not published stays in the spool. `hurry` says, asked again and
     /// again, that there is no more time.
     pub(super) fn close(mut self, hurry: &mut dyn FnMut() -> bool) {
         self.backlog = None;
@@ -198,6 +213,8 @@ impl Edge {
         let _ = self.stop.send(true);
         // A connection that does not end in time is cut below.
         wait(|| self.tasks.iter().all(JoinHandle::is_finished), hurry);
+        let gates = self.arrivals.take().map(ArrivalGate::stop).unwrap_or_default();
+        wait(|| gates.iter().all(thread::JoinHandle::is_finished), hurry);
         if let Some((stop, publisher)) = self.publisher.take() {
             drop(stop);
             wait(|| publisher.is_finished(), hurry);

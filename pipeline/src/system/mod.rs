@@ -42,7 +42,7 @@ use crate::{
 };
 pub(crate) use catalogue::{Roles, entries, topics};
 use edge::Edge;
-pub(crate) use parts::{Parts, decode_pool, open_blobs, start_engine, topic_specs};
+pub(crate) use parts::{Model, Parts, decode_pool, open_blobs, start_engine, topic_specs};
 use stages::{RoleThread, StageParts, start_stages, start_store};
 pub(crate) use stages::{check_stages, stage_config};
 
@@ -162,13 +162,13 @@ impl System {
 
         let (report, ended) = bounded(ENDINGS);
         let mut runs = Vec::new();
-        let mut engine = None;
+        let mut model = None;
         if !roles.stages.is_empty() {
-            let (started, backend) = start_engine(config, root)?;
-            engine = Some(started);
+            let Model { backend, engine } = Model::start(config, root)?;
+            model = engine;
             let parts = StageParts {
                 shared: Arc::clone(&shared),
-                services: Services { model: Arc::new(backend) },
+                services: Services { model: backend },
                 frames: Arc::new(decode_pool(config, &shared.blobs)?),
                 report: report.clone(),
             };
@@ -189,7 +189,7 @@ impl System {
             ended,
             shutdown: shared.shutdown.clone(),
             drain_deadline: config.runtime.drain_deadline.0,
-            _engine: engine,
+            _engine: model,
             parts,
             _data_dir: data_dir,
         })

@@ -5,14 +5,15 @@ use std::{
     sync::Arc,
 };
 
-use glm46v::{Checkpoint, Engine, EngineOptions};
+use glm46v::{Checkpoint, Determinism, Engine, EngineOptions};
 use runtime::Client;
-use services::{DecodePool, DecodePoolConfig, EngineBackend, ObjectBlobs};
+use services::{DecodePool, DecodePoolConfig, EngineBackend, ObjectBlobs, OpenAiBackend, OpenAiConfig};
+use stage::ModelBackend;
 
 #[cfg(feature = "embedded")]
 use crate::embedded::{self, EmbeddedDatabase};
 use crate::{
-    config::{BlobsKind, BrokerKind, Config, DatabaseKind},
+    config::{BlobsKind, BrokerKind, Config, DatabaseKind, ModelKind, Secret},
     exit::Failure,
     store::{self, Database},
     system::topics,
@@ -139,29 +140,84 @@ pub(crate) fn open_blobs(config: &Config, data_dir: &Path) -> Result<Arc<ObjectB
     }
 }
 
-/// The decode workers: processes of this same binary.
+/// The stages' decode workers.
 pub(crate) fn decode_pool(config: &Config, blobs: &Arc<ObjectBlobs>) -> Result<DecodePool, Failure> {
+    decode_workers(config, blobs, config.decode.workers)
+}
+
+/// Decode workers: processes of this same binary, started when they are needed.
+pub(crate) fn decode_workers(
+    config: &Config,
+    blobs: &Arc<ObjectBlobs>,
+    workers: usize,
+) -> Result<DecodePool, Failure> {
     let settings = DecodePoolConfig {
         program: std::env::current_exe()?,
         args: vec!["decode-worker".into()],
-        workers: config.decode.workers,
+        workers,
         request_timeout: config.decode.timeout.0,
-        address_space_bytes: config.decode.memory.0,
+        memory_bytes: config.decode.memory.0,
     };
     Ok(DecodePool::new(blobs.clone(), settings))
 }
 
-/// The model of `config` and the engine that owns it.
-pub(crate) fn start_engine(config: &Config, data_dir: &Path) -> Result<(Engine, EngineBackend), Failure> {
-    let folder = match config.model.path.as_str() {
+/// The model of `config`, wherever it runs.
+pub(crate) struct Model {
+    pub(crate) backend: Arc<dyn ModelBackend>,
+    /// Where the model is in this process. Dropped, it stops.
+    pub(crate) engine: Option<Engine>,
+}
+
+impl Model {
+    /// Loads the engine, or asks the server what it serves.
+    pub(crate) fn start(config: &Config, data_dir: &Path) -> Result<Self, Failure> {
+        match config.model.kind {
+            ModelKind::Engine => {
+                let (engine, name) = start_engine(config, data_dir)?;
+                let backend = Arc::new(EngineBackend::new(engine.handle(), name));
+                Ok(Self { backend, engine: Some(engine) })
+            }
+            ModelKind::OpenAi => {
+                let server = &config.model.openai;
+                if server.url.is_empty() || server.model.is_empty() {
+                    return Err(Failure::usage(
+                        "model.kind is openai: set model.openai.url and model.openai.model",
+                    ));
+                }
+                let backend = OpenAiBackend::connect(OpenAiConfig {
+                    url: server.url.clone(),
+                    model: server.model.clone(),
+                    key: server.key.as_ref().map(Secret::read).transpose().map_err(Failure::usage)?,
+                    request_timeout: server.request_timeout.0,
+                    breaker_failures: server.breaker_failures,
+                    breaker_pause: server.breaker_pause.0,
+                })?;
+                Ok(Self { backend: Arc::new(backend), engine: None })
+            }
+        }
+    }
+}
+
+/// The engine over the checkpoint of `config`, and what reports call it.
+pub(crate) fn start_engine(config: &Config, data_dir: &Path) -> Result<(Engine, String), Failure> {
+    let model = &config.model;
+    let folder = match model.path.as_str() {
         "" => untrained::unpack(data_dir)?,
         path => PathBuf::from(path),
     };
-    let engine = Engine::start(Checkpoint::open(&folder)?, EngineOptions { queue: config.model.queue })?;
+    let options = EngineOptions {
+        queue: model.queue,
+        running: model.running,
+        step_rows: model.step_rows,
+        kv_bytes: model.kv_memory.0,
+        vision_cache_bytes: model.vision_cache.0,
+        aging: model.aging.0,
+        determinism: if model.deterministic { Determinism::Exact } else { Determinism::Fast },
+    };
+    let engine = Engine::start(Checkpoint::open(&folder)?, options)?;
     let name =
         folder.file_name().map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned());
-    let backend = EngineBackend::new(engine.handle(), name);
-    Ok((engine, backend))
+    Ok((engine, name))
 }
 
 /// Embedded tables are brought up to date by themselves; a site's database is migrated by its operator.

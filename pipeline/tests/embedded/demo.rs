@@ -22,5 +22,6 @@ fn each_study_ends_in_a_report_beside_its_truth() {
     }
     assert!(text.contains("Peak memory of this process: "), "{text}");
     assert!(text.contains("Console: http://127.0.0.1:"), "{text}");
+    assert!(text.contains("/acquisition/PHANTOM"), "{text}");
     assert!(text.contains("For reference only"), "{text}");
 }

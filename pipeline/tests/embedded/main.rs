@@ -6,10 +6,13 @@
     reason = "a test that fails shows what its processes said, and what was measured"
 )]
 
+mod arrivals;
 mod command_line;
 mod demo;
 mod hostile;
+mod inspect;
 mod kills;
+mod masking;
 mod poison;
 mod privacy;
 mod signals;

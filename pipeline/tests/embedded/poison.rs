@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::harness::{
     PATIENCE, eventually,
     process::Place,
-    studies::{make, make_spoilt, small, submit},
+    studies::{close, deliver, make, make_spoilt, small, submit},
     topic::{Raw, produce, records},
 };
 
@@ -114,12 +114,34 @@ fn poisons(way: &Way, template: &Raw, place: &Place) -> Vec<Poison> {
 }
 
 #[test]
+fn a_study_that_intake_cannot_announce_ends_as_a_dead_letter() {
+    let place = Place::new("service with a rotten spool");
+    let folder = place.folder("sent");
+    let mut service = place.start();
+    let (rotten, good) = (make(&small(23), &folder), make(&small(24), &folder));
+    deliver(&rotten, || place.entry()?.dicom);
+    let spooled = std::fs::read_dir(place.data_dir().join("spool/objects")).unwrap();
+    std::fs::write(spooled.into_iter().next().unwrap().unwrap().path(), b"rotten").unwrap();
+    assert!(close(&service.entry(), &rotten.uid));
+    submit(&good, || place.entry());
+
+    let row = service.terminal(&rotten.uid);
+    assert_eq!((row.state.as_str(), row.reason.as_deref()), ("dead_lettered", Some("object_mismatch")));
+    let dead = service.study(&rotten.uid).unwrap().dead_letters;
+    assert_eq!((dead.len(), dead[0].stage.as_str()), (1, "intake"), "{dead:?}");
+    assert_eq!(service.terminal(&good.uid).state, "reported", "the next study has its turn");
+    let studies = service.status().studies;
+    assert_eq!((studies.received, studies.unaccounted), (2, 0));
+    service.stop();
+}
+
+#[test]
 fn poison_on_every_topic_is_put_aside_with_its_cause_and_the_partition_goes_on() {
     let place = Place::new("poisoned service");
     let folder = place.folder("sent");
     let mut service = place.start();
     let broker = service.entry().broker;
-    let (good, bad) = (make(&small(20), &folder), make_spoilt(21, "blur", &folder));
+    let (good, bad) = (make(&small(20), &folder), make_spoilt(21, "blur:5", &folder));
     for study in [&good, &bad] {
         submit(study, || place.entry());
         service.terminal(&study.uid);

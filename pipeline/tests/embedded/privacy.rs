@@ -48,7 +48,15 @@ fn no_name_and_no_patient_id_leaves_the_raw_objects_and_the_identity_table() {
         assert_clean("study", stdout(&output).as_bytes());
         assert_clean("study", stderr(&output).as_bytes());
     }
-    for path in ["/", "/studies", "/api/status", "/metrics"] {
+    for path in [
+        "/",
+        "/studies",
+        "/api/status",
+        "/metrics",
+        "/acquisition",
+        "/acquisition/PHANTOM",
+        "/api/acquisition/PHANTOM",
+    ] {
         assert_clean(path, service.get(path).1.as_bytes());
     }
 

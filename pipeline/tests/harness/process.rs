@@ -189,7 +189,7 @@ impl Service {
         (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
     }
 
-    fn json<T: DeserializeOwned>(&self, path: &str) -> T {
+    pub(crate) fn json<T: DeserializeOwned>(&self, path: &str) -> T {
         let (status, body) = self.get(path);
         assert_eq!(status, 200, "{path}: {body}");
         serde_json::from_str(&body).unwrap()

@@ -11,7 +11,7 @@
 
 mod carrier;
 mod clocks;
-mod machine;
+pub(super) mod machine;
 mod place;
 mod relay;
 mod table;

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 /// What a number was measured on.
 #[derive(Debug, Serialize)]
-pub(super) struct Machine {
+pub(crate) struct Machine {
     /// As `/proc/cpuinfo` names it.
     cpu: String,
     /// That this process may use.
@@ -17,7 +17,7 @@ pub(super) struct Machine {
 
 impl Machine {
     /// This machine.
-    pub(super) fn here() -> Self {
+    pub(crate) fn here() -> Self {
         let cpu = field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown processor".to_owned());
         let memory =
             field("/proc/meminfo", "MemTotal").and_then(|text| text.strip_suffix("kB")?.trim().parse().ok());
