@@ -118,6 +118,12 @@ impl QualityGate {
             Err(FrameError::NotAnalysable { reason }) => {
                 return Ok(record.not_applicable(NotApplicable::NotAnalysable(reason)));
             }
+            // A still is no failure, whatever it shows.
+            Err(FrameError::Damaged { code, .. })
+                if code == fan::NO_FAN && domain == Domain::Echo && acquired.frames <= 1 =>
+            {
+                return Ok(record.not_applicable(NotApplicable::SingleFrame));
+            }
             Err(FrameError::Damaged { code, .. }) => {
                 record.note(if code == fan::NO_FAN {
                     fan::missing(self.config.echo.fan)

@@ -336,7 +336,7 @@ mod tests {
 
     #[test]
     fn luma_reduced_row_by_row_equals_the_luma_reduced_as_a_whole() {
-        let rgb: Vec<u8> = (0..90 * 70 * 3).map(|i| (i * i * 31 % 251) as u8).collect();
+        let rgb: Vec<u8> = (0..90 * 70 * 3_u64).map(|i| (i * i * 31 % 251) as u8).collect();
         let image = Image { width: 90, height: 70, rgb: rgb.into() };
         let window = Window { left: 7, top: 3, width: 81, height: 61 };
         for height in [1, 13, 20, 60, 61, 200] {

@@ -218,7 +218,8 @@ pub(crate) fn read(client: &Client, topic: &str, n: Option<usize>) -> Vec<Got> {
     let deadline = Instant::now() + PATIENCE;
     while records.len() < n && Instant::now() < deadline {
         let Some(message) = reader.poll(Duration::from_millis(20)) else { continue };
-        let message = message.unwrap();
+        // A broker that has just come back may refuse the first connection; what counts is what is read by the deadline.
+        let Ok(message) = message else { continue };
         let mut headers = Headers::default();
         for header in message.headers().into_iter().flat_map(|headers| headers.iter()) {
             headers.push(header.key, header.value.unwrap_or_default());
