@@ -31,8 +31,8 @@ pub use check::{Bilingual, Check, CheckVerdict, ReasonCode, ReasonCodeError, Ver
 pub use dead_letter::{Cause, DeadLetter, DeadLetterError, DeadLetterPayload};
 pub use envelope::{Class, Envelope, EnvelopeError, Header, event_id};
 pub use findings_inferred::{
-    Abstention, Answer, Finding, FindingsInferred, FinishReason, GenerationStats, Inference, ModelIdentity,
-    Quality,
+    Abstention, Answer, AskedAbout, EfDistribution, EfSample, Evidence, Finding, FindingsInferred,
+    FinishReason, GenerationStats, Inference, ModelIdentity, Quality,
 };
 pub use id::{EventId, InstanceUid, Revision, RunId, RunIdError, SeriesUid, StudyUid, Uid, UidError};
 pub use instance_gated::{InstanceGated, Standing};
@@ -40,7 +40,9 @@ pub use keyframes_extracted::{
     Clip, FrameNumber, Geometry, Keyframe, KeyframeKind, KeyframeSource, KeyframesExtracted,
 };
 pub use message::{DecodeError, Message, MessageVisitor, Topic, decode, encode, json_schema};
-pub use report_issued::{Certainty, EfEstimate, ReportIssued, ReportStatus, Tag};
+pub use report_issued::{
+    CalibrationUsed, Certainty, CodeSystem, Coding, EfEstimate, Reference, ReportIssued, ReportStatus, Tag,
+};
 pub use review_recorded::{ReviewAction, ReviewRecorded};
 pub use study::{Domain, Priority, StudyHead, Timing, TimingSource, View};
 pub use study_accepted::{GatedInstance, StudyAccepted};

@@ -24,6 +24,10 @@ impl ModelBackend for NoModel {
     fn generate(&self, _: &ModelRequest) -> Result<Generation, BackendError> {
         Err(BackendError::Broken("an example reached the model".into()))
     }
+
+    fn score(&self, _: &ModelRequest, _: &[String]) -> Result<Vec<f64>, BackendError> {
+        Err(BackendError::Broken("an example reached the model".into()))
+    }
 }
 
 fn services() -> Services {
@@ -39,20 +43,23 @@ fn services() -> Services {
     }
 }
 
-/// The stage's table of `config/default.toml`, with the prompt's name replaced by a prompt.
+/// The stage's table of `config/default.toml`, with the names of prompts replaced by the prompts.
 fn table(name: &str) -> toml::Table {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/default.toml");
     let all: toml::Table = fs::read_to_string(path).expect("defaults").parse().expect("TOML");
     let mut table = all["stages"][name].as_table().expect("the stage's table").clone();
-    if table.contains_key("prompt") {
-        let text =
-            fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/prompts/echo.en.md"));
-        let prompt = toml::Table::from_iter([
-            ("id".to_owned(), "echo.en".into()),
-            ("text".to_owned(), text.expect("a prompt").into()),
-        ]);
-        table.insert("prompt".to_owned(), prompt.into());
+    if let Some(toml::Value::Table(prompts)) = table.get_mut("prompts") {
+        for (_, prompt) in prompts.iter_mut() {
+            let id = prompt.as_str().expect("a prompt's name").to_owned();
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../config/prompts/{id}.md"));
+            let text = fs::read_to_string(path).expect("a prompt");
+            *prompt =
+                toml::Table::from_iter([("id".to_owned(), id.into()), ("text".to_owned(), text.into())])
+                    .into();
+        }
     }
+    // Nothing is named by default: the composition root then leaves the option away.
+    table.remove("calibration_set");
     table
 }
 

@@ -8,18 +8,16 @@ mod exam;
 #[path = "../../src/commands/bench/gate/score.rs"]
 mod score;
 
-use std::sync::Arc;
-
 use exam::Exam;
 use phantom::echo::EchoSpec;
 use quality_gate::QualityGate;
-use schemas::{GatedInstance, ModelIdentity, Verdict};
+use schemas::{GatedInstance, Verdict};
 use score::{
     CLEAN, Condition, LEAST_CAUGHT, LEAST_CLEAN_ACCEPTED, MOST_CLEAN_REJECTED, SPOILT, Tally,
     accepted_for_a4c, auc, detected,
 };
 use stage::{
-    BackendError, Generation, ModelBackend, ModelRequest, Outcome, Services, Stage as _,
+    Outcome, Services, Stage as _,
     testing::{MemoryBlobs, ctx},
 };
 
@@ -28,24 +26,10 @@ const SEED: u64 = 9_000;
 const CLEAN_CLIPS: u64 = 12;
 const SPOILT_CLIPS: u64 = 3;
 
-/// The gate never asks a model.
-struct NoModel;
-
-impl ModelBackend for NoModel {
-    fn identity(&self) -> &ModelIdentity {
-        unreachable!("the gate asks no model")
-    }
-
-    fn generate(&self, _: &ModelRequest) -> Result<Generation, BackendError> {
-        Err(BackendError::Refused("there is no model here".into()))
-    }
-}
-
 fn gate(spec: &EchoSpec) -> (Verdict, Vec<GatedInstance>) {
     let defaults: toml::Table = toml::from_str(include_str!("../../../config/default.toml")).expect("TOML");
     let config = defaults["stages"]["quality_gate"].clone().try_into().expect("the table fits");
-    let mut gate =
-        QualityGate::build(config, &Services { model: Arc::new(NoModel) }).expect("it can be meant");
+    let mut gate = QualityGate::build(config, &Services::without_model()).expect("it can be meant");
     let exam = Exam::make(spec).expect("a phantom");
     let blobs = MemoryBlobs::default();
     match gate.process(&exam.study, &mut ctx(&blobs, &exam.files)).expect("files in memory") {

@@ -31,14 +31,13 @@ use runtime::{
     topics,
 };
 use schemas::{
-    AcquiredInstance, Area, BlobRef, Completion, CompletionRule, Digest, Domain, Envelope, InstanceUid,
-    Message, ModelIdentity, Priority, Protocol, ReceivedFrom, Revision, RunId, SeriesUid, StudyAccepted,
-    StudyAcquired, StudyHead, StudyUid, Uid, Verdict, encode, event_id,
+    AcquiredInstance, Area, BlobRef, Completion, CompletionRule, Domain, Envelope, InstanceUid, Message,
+    Priority, Protocol, ReceivedFrom, Revision, RunId, SeriesUid, StudyAccepted, StudyAcquired, StudyHead,
+    StudyUid, Uid, Verdict, encode, event_id,
 };
 use serde::Deserialize;
 use stage::{
-    BackendError, ConfigError, Ctx, Generation, ModelBackend, ModelRequest, Outcome, Services, Stage,
-    StageError,
+    ConfigError, Ctx, Outcome, Services, Stage, StageError,
     testing::{MemoryBlobs, MemoryFrames},
 };
 
@@ -64,18 +63,6 @@ impl Stage for PassThrough {
     ) -> Result<Outcome<StudyAccepted>, StageError> {
         let study = input.study.clone();
         Ok(Outcome::Emit(StudyAccepted { study, verdict: Verdict::Accept, instances: Vec::new() }))
-    }
-}
-
-struct NoModel(ModelIdentity);
-
-impl ModelBackend for NoModel {
-    fn identity(&self) -> &ModelIdentity {
-        &self.0
-    }
-
-    fn generate(&self, _: &ModelRequest) -> Result<Generation, BackendError> {
-        Err(BackendError::Refused("this stage asks no model".into()))
     }
 }
 
@@ -217,14 +204,6 @@ fn main() -> Result<(), Failed> {
     let mut settings = RunSettings::new(dir.path().join("state"));
     settings.workers = 2;
     settings.in_flight = InFlight { records: 4096, bytes: 64 << 20 };
-    let identity = ModelIdentity {
-        name: "none".to_owned(),
-        digest: Digest::of(b""),
-        dtype: "f32".to_owned(),
-        device: "cpu".to_owned(),
-        untrained: true,
-        synthetic_only: true,
-    };
     let stage = StageRun::<PassThrough> {
         run: Run {
             client: client.clone(),
@@ -237,7 +216,7 @@ fn main() -> Result<(), Failed> {
             solitude: Solitude::default(),
         },
         config: Arc::new(|| NoConfig {}),
-        services: Services { model: Arc::new(NoModel(identity)) },
+        services: Services::without_model(),
         frames: Arc::new(MemoryFrames::default()),
     };
     let watcher: BaseConsumer = ClientConfig::new()

@@ -4,13 +4,20 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::{Blobs, Frames, ModelBackend};
+use crate::{Blobs, Frames, ModelBackend, NoModel};
 
 /// Handles that the composition root makes once. Building a stage again never builds them again.
 #[derive(Clone)]
 pub struct Services {
     /// The model.
     pub model: Arc<dyn ModelBackend>,
+}
+
+impl Services {
+    /// For stages that ask no model.
+    pub fn without_model() -> Self {
+        Self { model: Arc::new(NoModel::default()) }
+    }
 }
 
 /// What a stage may see while it works on one record or batch.

@@ -81,6 +81,17 @@ pub struct Frame {
     pub image: Image,
 }
 
+/// The luma of what a masked frame leaves visible, reduced: enough to see a heart beat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Thumbnail {
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// One byte a pixel, row by row.
+    pub luma: Arc<[u8]>,
+}
+
 /// One resolution of a slide, a grid of tiles.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct SlideLevel {
@@ -181,6 +192,17 @@ pub trait Frames: Send + Sync {
 
     /// One frame. Reads and decodes that frame alone.
     fn frame(&self, instance: &BlobRef, number: FrameNumber) -> Result<Frame, FrameError>;
+
+    /// The luma of [`ClipHeader::visible`] of one frame, reduced by area to at most `height` rows, where that costs less
+    /// than the frame itself; `None` leaves the reducing to the caller, with the same outcome.
+    fn thumbnail(
+        &self,
+        _instance: &BlobRef,
+        _number: FrameNumber,
+        _height: u32,
+    ) -> Result<Option<Thumbnail>, FrameError> {
+        Ok(None)
+    }
 
     /// The electrocardiogram drawn on one frame; `None` where the header declares no such region.
     fn ecg(&self, instance: &BlobRef, number: FrameNumber) -> Result<Option<EcgStrip>, FrameError>;

@@ -23,11 +23,12 @@ mod frames;
 mod stage;
 pub mod testing;
 
-pub use backend::{BackendError, Generation, ModelBackend, ModelRequest};
+pub use backend::{BackendError, Generation, ModelBackend, ModelRequest, NoModel, Picture, Presentation};
 pub use blobs::{BlobError, Blobs, MemoKey};
 pub use ctx::{Ctx, Services};
 pub use error::{ConfigError, Scope, Source, StageError};
 pub use frames::{
-    ClipHeader, EcgStrip, Frame, FrameError, Frames, Image, MaskSource, SlideHeader, SlideLevel, TilePosition,
+    ClipHeader, EcgStrip, Frame, FrameError, Frames, Image, MaskSource, SlideHeader, SlideLevel, Thumbnail,
+    TilePosition,
 };
 pub use stage::{BatchLimits, Outcome, Stage, Visitor};

@@ -2,48 +2,23 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot be set up fails loudly")]
 
-use std::sync::Arc;
-
 use keyframes::Keyframes;
 use raster::testing::Loop;
 use schemas::{
-    Area, BlobRef, Check, CheckVerdict, Clip, Digest, Domain, GatedInstance, InstanceUid, Keyframe,
-    KeyframeKind, KeyframeSource, KeyframesExtracted, ModelIdentity, Priority, ReasonCode, Revision,
-    SeriesUid, StudyAccepted, StudyHead, StudyUid, Timing, TimingSource, Verdict,
+    Area, BlobRef, Check, CheckVerdict, Clip, Domain, GatedInstance, InstanceUid, Keyframe, KeyframeKind,
+    KeyframeSource, KeyframesExtracted, Priority, ReasonCode, Revision, SeriesUid, StudyAccepted, StudyHead,
+    StudyUid, Timing, TimingSource, Verdict,
 };
 use stage::{
-    BackendError, Blobs as _, ClipHeader, Frame, Generation, Image, ModelBackend, ModelRequest, Outcome,
-    Services, Stage as _, StageError,
+    Blobs as _, ClipHeader, Frame, Image, Outcome, Services, Stage as _, StageError,
     testing::{MemoryBlobs, MemoryFrames, check, ctx},
 };
 
-/// The stage never asks a model; this one says so.
-struct NoModel(ModelIdentity);
-
-impl ModelBackend for NoModel {
-    fn identity(&self) -> &ModelIdentity {
-        &self.0
-    }
-
-    fn generate(&self, _: &ModelRequest) -> Result<Generation, BackendError> {
-        Err(BackendError::Refused("there is no model here".into()))
-    }
-}
-
 fn stage() -> Keyframes {
-    let identity = ModelIdentity {
-        name: "none".to_owned(),
-        digest: Digest::of(b""),
-        dtype: "f32".to_owned(),
-        device: "cpu".to_owned(),
-        untrained: true,
-        synthetic_only: true,
-    };
     let defaults: toml::Table = toml::from_str(include_str!("../../../config/default.toml")).expect("TOML");
     let config =
         defaults["stages"]["keyframes"].clone().try_into().expect("the table fits the configuration");
-    Keyframes::build(config, &Services { model: Arc::new(NoModel(identity)) })
-        .expect("the table can be meant")
+    Keyframes::build(config, &Services::without_model()).expect("the table can be meant")
 }
 
 struct World {

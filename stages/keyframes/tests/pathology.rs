@@ -2,33 +2,19 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot be set up fails loudly")]
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use keyframes::Keyframes;
 use schemas::{
-    Area, BlobRef, Clip, Digest, Domain, GatedInstance, InstanceUid, Keyframe, KeyframeKind, KeyframeSource,
-    KeyframesExtracted, ModelIdentity, Priority, ReasonCode, Revision, SeriesUid, StudyAccepted, StudyHead,
-    StudyUid, Verdict,
+    Area, BlobRef, Clip, Domain, GatedInstance, InstanceUid, Keyframe, KeyframeKind, KeyframeSource,
+    KeyframesExtracted, Priority, ReasonCode, Revision, SeriesUid, StudyAccepted, StudyHead, StudyUid,
+    Verdict,
 };
 use slide::testing::{GLASS, Section, Slide, field, picture};
 use stage::{
-    BackendError, Blobs as _, Generation, Image, ModelBackend, ModelRequest, Outcome, Services, SlideHeader,
-    Stage as _, StageError, TilePosition,
+    Blobs as _, Image, Outcome, Services, SlideHeader, Stage as _, StageError, TilePosition,
     testing::{MemoryBlobs, MemoryFrames, check, ctx},
 };
-
-/// The stage never asks a model; this one says so.
-struct NoModel(ModelIdentity);
-
-impl ModelBackend for NoModel {
-    fn identity(&self) -> &ModelIdentity {
-        &self.0
-    }
-
-    fn generate(&self, _: &ModelRequest) -> Result<Generation, BackendError> {
-        Err(BackendError::Refused("there is no model here".into()))
-    }
-}
 
 fn table() -> toml::Value {
     let defaults: toml::Table = toml::from_str(include_str!("../../../config/default.toml")).expect("TOML");
@@ -36,16 +22,8 @@ fn table() -> toml::Value {
 }
 
 fn built(table: toml::Value) -> Result<Keyframes, stage::ConfigError> {
-    let identity = ModelIdentity {
-        name: "none".to_owned(),
-        digest: Digest::of(b""),
-        dtype: "f32".to_owned(),
-        device: "cpu".to_owned(),
-        untrained: true,
-        synthetic_only: true,
-    };
     let config = table.try_into().expect("the table fits the configuration");
-    Keyframes::build(config, &Services { model: Arc::new(NoModel(identity)) })
+    Keyframes::build(config, &Services::without_model())
 }
 
 fn stage() -> Keyframes {

@@ -5,17 +5,16 @@
 //! cargo run -p quality-gate --example gate -- [--all] [--fps 30] FILE.pgm...
 //! ```
 
-use std::{error::Error, io::Write as _, sync::Arc, time::Instant};
+use std::{error::Error, io::Write as _, time::Instant};
 
 use quality_gate::QualityGate;
 use schemas::{
-    AcquiredInstance, Area, BlobRef, CheckVerdict, Completion, CompletionRule, Digest, Domain, FrameNumber,
-    InstanceUid, ModelIdentity, Priority, Protocol, ReceivedFrom, Revision, SeriesUid, StudyAcquired,
-    StudyHead, StudyUid, Timing, TimingSource, Uid,
+    AcquiredInstance, Area, BlobRef, CheckVerdict, Completion, CompletionRule, Domain, FrameNumber,
+    InstanceUid, Priority, Protocol, ReceivedFrom, Revision, SeriesUid, StudyAcquired, StudyHead, StudyUid,
+    Timing, TimingSource, Uid,
 };
 use stage::{
-    BackendError, ClipHeader, Frame, Generation, Image, MaskSource, ModelBackend, ModelRequest, Outcome,
-    Services, Stage as _,
+    ClipHeader, Frame, Image, MaskSource, Outcome, Services, Stage as _,
     testing::{MemoryBlobs, MemoryFrames, ctx},
 };
 
@@ -28,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let defaults: toml::Table = toml::from_str(include_str!("../../../config/default.toml"))?;
     let config = defaults["stages"]["quality_gate"].clone().try_into()?;
-    let mut gate = QualityGate::build(config, &Services { model: Arc::new(NoModel(identity())) })?;
+    let mut gate = QualityGate::build(config, &Services::without_model())?;
     let mut out = std::io::stdout().lock();
     for file in &files {
         let frames = frames(&std::fs::read(file)?).ok_or("not a row of P5 pictures")?;
@@ -55,30 +54,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     Ok(())
-}
-
-/// The gate never asks a model.
-struct NoModel(ModelIdentity);
-
-impl ModelBackend for NoModel {
-    fn identity(&self) -> &ModelIdentity {
-        &self.0
-    }
-
-    fn generate(&self, _: &ModelRequest) -> Result<Generation, BackendError> {
-        Err(BackendError::Refused("there is no model here".into()))
-    }
-}
-
-fn identity() -> ModelIdentity {
-    ModelIdentity {
-        name: "none".to_owned(),
-        digest: Digest::of(b""),
-        dtype: "f32".to_owned(),
-        device: "cpu".to_owned(),
-        untrained: true,
-        synthetic_only: true,
-    }
 }
 
 fn frames(mut bytes: &[u8]) -> Option<Vec<Frame>> {

@@ -12,10 +12,13 @@ use std::{
 use prometheus::Registry;
 use runtime::{Client, Exit, LogKey, Metrics, Run, RunSettings, Shutdown, Solitude, StageRun, run_stage};
 use schemas::{Cause, Message, StudyAccepted, StudyAcquired};
-use stage::testing::{MemoryBlobs, MemoryFrames};
+use stage::{
+    Services,
+    testing::{MemoryBlobs, MemoryFrames},
+};
 
 use crate::{
-    scripted::{Script, Scripted, accepted, services},
+    scripted::{Script, Scripted, accepted},
     world::{Got, World, uid, until},
 };
 
@@ -69,7 +72,7 @@ fn worker_process() {
     let stage = StageRun::<Scripted> {
         run,
         config: script.config(),
-        services: services(),
+        services: Services::without_model(),
         frames: Arc::new(MemoryFrames::default()),
     };
     std::thread::spawn(move || {

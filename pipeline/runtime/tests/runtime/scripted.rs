@@ -4,14 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use runtime::MakeConfig;
 use schemas::{
-    Bilingual, Digest, Message, ModelIdentity, ReasonCode, Rejection, RejectionReason, StudyAccepted,
-    StudyAcquired, Verdict,
+    Bilingual, Digest, Message, ReasonCode, Rejection, RejectionReason, StudyAccepted, StudyAcquired, Verdict,
 };
 use serde::Deserialize;
-use stage::{
-    BackendError, BatchLimits, ConfigError, Ctx, Generation, MemoKey, ModelBackend, ModelRequest, Outcome,
-    Services, Stage, StageError,
-};
+use stage::{BatchLimits, ConfigError, Ctx, MemoKey, Outcome, Services, Stage, StageError};
 
 pub(crate) type Step =
     dyn Fn(&StudyAcquired, &mut Ctx<'_>) -> Result<Outcome<StudyAccepted>, StageError> + Send + Sync;
@@ -96,29 +92,4 @@ pub(crate) fn rejected() -> Outcome<StudyAccepted> {
     let advice = Bilingual::new("acquire again", "请重新采集");
     let reason = RejectionReason { code: ReasonCode::known("BLUR"), instance_uid: None, advice };
     Outcome::Reject(Rejection { reasons: vec![reason], instances: Vec::new() })
-}
-
-/// The services of a stage that asks no model.
-pub(crate) fn services() -> Services {
-    let identity = ModelIdentity {
-        name: "none".to_owned(),
-        digest: Digest::of(b""),
-        dtype: "f32".to_owned(),
-        device: "cpu".to_owned(),
-        untrained: true,
-        synthetic_only: true,
-    };
-    Services { model: Arc::new(NoModel(identity)) }
-}
-
-struct NoModel(ModelIdentity);
-
-impl ModelBackend for NoModel {
-    fn identity(&self) -> &ModelIdentity {
-        &self.0
-    }
-
-    fn generate(&self, _: &ModelRequest) -> Result<Generation, BackendError> {
-        Err(BackendError::Refused("the scripted stage asks no model".into()))
-    }
 }

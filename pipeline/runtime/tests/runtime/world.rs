@@ -23,10 +23,13 @@ use schemas::{
     Completion, CompletionRule, DeadLetter, Domain, Envelope, Message, Priority, Protocol, ReceivedFrom,
     Revision, RunId, StudyAccepted, StudyAcquired, StudyHead, StudyRejected, StudyUid, event_id,
 };
-use stage::testing::{MemoryBlobs, MemoryFrames};
+use stage::{
+    Services,
+    testing::{MemoryBlobs, MemoryFrames},
+};
 use tempfile::TempDir;
 
-use crate::scripted::{Script, Scripted, services};
+use crate::scripted::{Script, Scripted};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -162,7 +165,7 @@ impl World {
         let stage = StageRun::<Scripted> {
             run: self.run(&shutdown, tune),
             config: script.config(),
-            services: services(),
+            services: Services::without_model(),
             frames: Arc::new(MemoryFrames::default()),
         };
         Running::of(shutdown, || run_stage(stage))

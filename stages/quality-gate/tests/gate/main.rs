@@ -14,7 +14,7 @@ use stage::{
     Frame, FrameError, Image, Outcome, Scope, Stage as _, StageError,
     testing::{MemoryBlobs, check, ctx},
 };
-use world::{Faulty, World, gate, services, table, two_chamber};
+use world::{Faulty, World, gate, table, two_chamber};
 
 fn judged(world: &World) -> Outcome<StudyAccepted> {
     let blobs = MemoryBlobs::default();
@@ -404,7 +404,8 @@ fn a_configuration_that_cannot_be_meant_is_refused_by_key() {
     let mut swapped = table();
     swapped["echo"]["blur"]["warn"] = 0.9.into();
     let config = swapped.try_into().expect("still the same keys");
-    let error = quality_gate::QualityGate::build(config, &services()).expect_err("reject before warn");
+    let error = quality_gate::QualityGate::build(config, &stage::Services::without_model())
+        .expect_err("reject before warn");
     assert_eq!(error.key, "echo.blur");
     let mut unknown = table();
     unknown.as_table_mut().expect("a table").insert("unheard_of".to_owned(), 1.into());

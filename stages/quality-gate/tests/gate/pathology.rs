@@ -11,7 +11,7 @@ use stage::{
 
 use crate::{
     accepted, codes, instance, named, rejected,
-    world::{World, gate, services, table},
+    world::{World, gate, table},
 };
 
 type Stored = (SlideHeader, HashMap<TilePosition, Image>);
@@ -302,7 +302,8 @@ fn bounds_of_pathology_that_cannot_be_meant_are_refused_by_key() {
         let mut wrong = table();
         wrong["pathology"][key] = value;
         let config = wrong.try_into().expect("still the same keys");
-        let error = quality_gate::QualityGate::build(config, &services()).expect_err("cannot be meant");
+        let error = quality_gate::QualityGate::build(config, &stage::Services::without_model())
+            .expect_err("cannot be meant");
         assert_eq!(error.key, format!("pathology.{key}"));
     }
 }

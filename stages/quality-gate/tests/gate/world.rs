@@ -1,17 +1,14 @@
 //! Studies in memory and the gate that judges them.
 
-use std::sync::Arc;
-
 use quality_gate::QualityGate;
 use raster::testing::Loop;
 use schemas::{
-    AcquiredInstance, Area, BlobRef, Completion, CompletionRule, Digest, Domain, FrameNumber, InstanceUid,
-    ModelIdentity, Priority, Protocol, ReceivedFrom, Revision, SeriesUid, StudyAcquired, StudyHead, StudyUid,
-    Uid, View,
+    AcquiredInstance, Area, BlobRef, Completion, CompletionRule, Domain, FrameNumber, InstanceUid, Priority,
+    Protocol, ReceivedFrom, Revision, SeriesUid, StudyAcquired, StudyHead, StudyUid, Uid, View,
 };
 use stage::{
-    BackendError, ClipHeader, EcgStrip, Frame, FrameError, Frames, Generation, Image, ModelBackend,
-    ModelRequest, Services, SlideHeader, Stage as _, TilePosition, testing::MemoryFrames,
+    ClipHeader, EcgStrip, Frame, FrameError, Frames, Image, Services, SlideHeader, Stage as _, TilePosition,
+    testing::MemoryFrames,
 };
 
 /// The table that operators get.
@@ -24,32 +21,7 @@ pub(crate) fn table() -> toml::Value {
 /// The gate with that table.
 pub(crate) fn gate() -> QualityGate {
     let config = table().try_into().expect("the table fits the configuration");
-    QualityGate::build(config, &services()).expect("the table can be meant")
-}
-
-/// The gate never asks a model; this one says so.
-struct NoModel(ModelIdentity);
-
-impl ModelBackend for NoModel {
-    fn identity(&self) -> &ModelIdentity {
-        &self.0
-    }
-
-    fn generate(&self, _: &ModelRequest) -> Result<Generation, BackendError> {
-        Err(BackendError::Refused("there is no model here".into()))
-    }
-}
-
-pub(crate) fn services() -> Services {
-    let identity = ModelIdentity {
-        name: "none".to_owned(),
-        digest: Digest::of(b""),
-        dtype: "f32".to_owned(),
-        device: "cpu".to_owned(),
-        untrained: true,
-        synthetic_only: true,
-    };
-    Services { model: Arc::new(NoModel(identity)) }
+    QualityGate::build(config, &Services::without_model()).expect("the table can be meant")
 }
 
 /// A study and the frames behind it, built instance by instance.
