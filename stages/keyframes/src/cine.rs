@@ -2,13 +2,10 @@
 
 use raster::{Plane, Window};
 use schemas::{BlobRef, FrameNumber, ReasonCode};
-use stage::{ClipHeader, FrameError, Frames, Image, StageError};
+use stage::{ClipHeader, FrameError, Frames, StageError};
 
 /// Height of a plane in pixels.
 const HEIGHT: usize = chambers::HEIGHT;
-/// Bytes of pixels that may be kept, so that a keyframe need not be decoded again: 170 frames of 256 by 256. What is
-/// larger is read twice rather than held.
-const KEPT_BYTES: u64 = 32 << 20;
 
 /// The frames of a clip, reduced; one plane for each frame, all of one size.
 #[derive(Debug)]
@@ -16,8 +13,6 @@ pub(crate) struct Cine {
     pub(crate) planes: Vec<Plane>,
     /// The part of a frame that a plane shows.
     pub(crate) window: Window,
-    /// The frames themselves, if they are few and small; else empty.
-    pictures: Vec<Option<Image>>,
     /// Which frames could be read; the others repeat a neighbour and are never chosen.
     readable: Vec<bool>,
 }
@@ -38,26 +33,19 @@ impl Cine {
         max_frames: u32,
     ) -> Result<Self, CineError> {
         let count = header.frames.min(max_frames);
-        let bytes = 3 * u64::from(header.columns) * u64::from(header.rows) * u64::from(count);
         let window = Window::inside(header.visible, header.columns, header.rows);
         let mut planes: Vec<Option<Plane>> = Vec::new();
-        let mut pictures = Vec::new();
         let mut damage = None;
         for index in 0..count {
-            let image = match frames.frame(blob, FrameNumber::from_index(index)) {
-                Ok(frame) => Some(frame.image),
+            let number = FrameNumber::from_index(index);
+            planes.push(match Plane::thumbnail(frames, blob, header, (number, HEIGHT)) {
+                Ok(plane) => Some(plane),
                 Err(FrameError::Damaged { code, .. }) => {
                     damage.get_or_insert(code);
                     None
                 }
                 Err(error) => return Err(CineError::Stage(error.into())),
-            };
-            let of_header = |image: &&Image| (image.width, image.height) == (header.columns, header.rows);
-            let image = image.as_ref().filter(of_header);
-            planes.push(image.map(|image| Plane::luma_reduced_to_height(image, window, HEIGHT)));
-            if bytes <= KEPT_BYTES {
-                pictures.push(image.cloned());
-            }
+            });
         }
         let Some(first) = planes.iter().flatten().next().cloned() else {
             return Err(CineError::Unreadable(damage.unwrap_or(ReasonCode::known("NO_FRAMES"))));
@@ -74,12 +62,7 @@ impl Cine {
             last.clone()
         });
         let planes = filled.collect();
-        Ok(Self { planes, window, pictures, readable })
-    }
-
-    /// A frame that was kept; none where it must be read again.
-    pub(crate) fn picture(&self, index: usize) -> Option<&Image> {
-        self.pictures.get(index)?.as_ref()
+        Ok(Self { planes, window, readable })
     }
 
     /// A place in a plane, in pixels of a frame.
@@ -96,7 +79,7 @@ impl Cine {
     pub(crate) fn of_planes(planes: Vec<Plane>) -> Self {
         let size = planes.first().map_or((0, 0), |plane| (plane.width(), plane.height()));
         let window = Window { left: 0, top: 0, width: size.0, height: size.1 };
-        Self { readable: vec![true; planes.len()], pictures: Vec::new(), window, planes }
+        Self { readable: vec![true; planes.len()], window, planes }
     }
 
     /// The readable frame nearest to `index`, the earlier of two.

@@ -12,18 +12,14 @@ pub(crate) struct Picture {
     pub(crate) bbox: Option<[u32; 4]>,
 }
 
-/// Stores the visible part of a frame, masked, as PNG. Reads the frame again unless it was `kept`.
+/// Stores the visible part of a frame, masked, as PNG.
 pub(crate) fn store(
     header: &ClipHeader,
     instance: &BlobRef,
     number: FrameNumber,
-    kept: Option<&Image>,
     ctx: &Ctx<'_>,
 ) -> Result<Picture, StageError> {
-    let image = match kept {
-        Some(image) => image.clone(),
-        None => ctx.frames().frame(instance, number)?.image,
-    };
+    let image = ctx.frames().frame(instance, number)?.image;
     let window = Window::inside(header.visible, image.width, image.height);
     let png = encode(&image, window).map_err(StageError::invalid)?;
     let blob = ctx.blobs().put(Area::Frames, &png)?;

@@ -58,13 +58,12 @@ impl Stage for Keyframes {
 
 impl Keyframes {
     fn loop_of(&self, instance: &GatedInstance, ctx: &Ctx<'_>) -> Result<Clip, StageError> {
-        let Reading { trace, header, cine } = match read(instance, ctx.frames(), &self.config)? {
+        let Reading { trace, header } = match read(instance, ctx.frames(), &self.config)? {
             Ok(reading) => reading,
             Err(code) => return Ok(empty(instance, code)),
         };
         let stored = trace.keyframes.iter().map(|traced| {
-            let kept = cine.picture(traced.frame.index() as usize);
-            let picture = picture::store(&header, &instance.blob, traced.frame, kept, ctx)?;
+            let picture = picture::store(&header, &instance.blob, traced.frame, ctx)?;
             Ok(Keyframe {
                 kind: traced.kind,
                 frame: traced.frame,

@@ -107,7 +107,6 @@ pub fn trace(
 pub(crate) struct Reading {
     pub(crate) trace: Trace,
     pub(crate) header: ClipHeader,
-    pub(crate) cine: Cine,
 }
 
 /// The header of a gated instance, or the code under which it cannot be read any more.
@@ -159,7 +158,7 @@ pub(crate) fn read(
     let Some(phases) = found else { return Ok(Err(NO_KEYFRAMES)) };
     let view = header.view.or(instance.view);
     let trace = traced(&cine, &clock, area, phases, ventricle.as_ref(), view, config);
-    Ok(Ok(Reading { trace, header, cine }))
+    Ok(Ok(Reading { trace, header }))
 }
 
 /// The drift, if it is large enough to be undone. What the gate measured is not measured again.

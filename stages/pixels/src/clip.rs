@@ -4,7 +4,10 @@
 //! and its own decoding. A deflated data set has no places to seek to: reaching frame i inflates what lies before it, and
 //! still holds one frame in memory.
 
-use std::io::{Read, Seek, SeekFrom};
+use std::{
+    collections::BTreeMap,
+    io::{Read, Seek, SeekFrom},
+};
 
 use dicom_dictionary_std::tags;
 use stage::{ClipHeader, EcgStrip};
@@ -25,11 +28,15 @@ use crate::{
 
 /// Frames looked at to find the fan: enough to light every sector, few enough to stay cheap.
 const MASK_FRAMES: u32 = 8;
+/// Bytes of those frames that are kept until they are asked for, so that none is decoded twice: 8 of 1024 by 768.
+const KEPT_BYTES: u64 = 20 << 20;
 
 /// An opened instance: a DICOM image or cine, or a PNG, JPEG or TIFF file.
 pub struct Clip<R> {
     reader: R,
     content: Content,
+    /// Frames that the mask was made from, by index, each until it is asked for.
+    kept: BTreeMap<u32, Frame>,
 }
 
 enum Content {
@@ -62,13 +69,13 @@ impl<R: Read + Seek> Clip<R> {
             let format = still::format(lead).ok_or(DecodeError::UnknownFormat)?;
             Content::Still(still::decode(&mut reader, format).map_err(DecodeError::Still)?)
         };
-        Ok(Self { reader, content })
+        Ok(Self { reader, content, kept: BTreeMap::new() })
     }
 
     /// Opens the DICOM object that a walk over `reader` found.
     pub(crate) fn of_scan(mut reader: R, scan: Scan) -> Result<Self, DecodeError> {
         let content = open_dicom(&mut reader, scan)?;
-        Ok(Self { reader, content })
+        Ok(Self { reader, content, kept: BTreeMap::new() })
     }
 
     /// The DICOM header; `None` for a picture file.
@@ -90,6 +97,9 @@ impl<R: Read + Seek> Clip<R> {
         if index >= frames {
             return Err(DecodeError::FrameIndex { index, frames });
         }
+        if let Some(frame) = self.kept.remove(&index) {
+            return Ok(frame);
+        }
         match &self.content {
             Content::Still(frame) => Ok(frame.clone()),
             Content::Dicom { header, index: fragments } => decode(&mut self.reader, header, fragments, index),
@@ -106,10 +116,15 @@ impl<R: Read + Seek> Clip<R> {
             return Ok(Mask::whole(u32::from(header.columns), u32::from(header.rows)));
         }
         let looked_at = header.frames.min(MASK_FRAMES);
+        let bytes = 3 * u64::from(header.columns) * u64::from(header.rows) * u64::from(looked_at);
         let mut brightest = Brightest::default();
         for i in 0..looked_at {
-            let index = u64::from(i) * u64::from(header.frames) / u64::from(looked_at);
-            brightest.add(&decode(&mut self.reader, header, fragments, index as u32)?);
+            let index = (u64::from(i) * u64::from(header.frames) / u64::from(looked_at)) as u32;
+            let frame = decode(&mut self.reader, header, fragments, index)?;
+            brightest.add(&frame);
+            if bytes <= KEPT_BYTES {
+                self.kept.insert(index, frame);
+            }
         }
         Ok(Mask::of_clip(header, &brightest)?)
     }

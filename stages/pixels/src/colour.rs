@@ -92,18 +92,47 @@ const fn loss(part: i64) -> [i32; 256] {
     table
 }
 
+/// Pixels looked at together: their bytes fill whole vectors of a processor.
+const RUN: usize = 16;
+/// The bytes of a run that hold a colour difference.
+const COLOUR_BITS: [u8; 3 * RUN] = {
+    let mut bits = [0xff; 3 * RUN];
+    let mut pixel = 0;
+    while pixel < RUN {
+        bits[3 * pixel] = 0;
+        pixel += 1;
+    }
+    bits
+};
+
 /// Full-range YCbCr to RGB in place, three bytes a pixel (PS3.3 C.7.6.3.1.2, ITU-R BT.601): both colour differences lower
 /// green. By tables, as luma is an integer and only the differences have a fraction: to the nearest level, halves upwards.
+///
+/// An ultrasound picture is grey almost everywhere, and a run of pixels is asked for that much faster than it is
+/// converted.
 pub(crate) fn ybr_to_rgb(bytes: &mut [u8]) {
     // One half, and what rounding the two tables down may have lost; values that are no half lie further from one.
     const HALF: i32 = (1 << (FRACTION - 1)) + 2;
-    let (pixels, _) = bytes.as_chunks_mut::<3>();
-    for pixel in pixels {
+    let convert = |pixel: &mut [u8; 3]| {
         let [y, cb, cr] = pixel.map(usize::from);
         let green = (GREEN_BY_CB[cb] + GREEN_BY_CR[cr] + HALF) >> FRACTION;
         *pixel =
             [RED_BY_CR[cr], green as i16, BLUE_BY_CB[cb]].map(|gain| (y as i16 + gain).clamp(0, 255) as u8);
+    };
+    let (pixels, _) = bytes.as_chunks_mut::<3>();
+    let (runs, rest) = pixels.as_chunks_mut::<RUN>();
+    for run in runs {
+        let coded = run.as_flattened();
+        let colour = coded.iter().zip(&COLOUR_BITS).fold(0, |any, (byte, bits)| any | ((byte ^ 128) & bits));
+        if colour == 0 {
+            for pixel in run {
+                *pixel = [pixel[0]; 3];
+            }
+        } else {
+            run.iter_mut().for_each(convert);
+        }
     }
+    rest.iter_mut().for_each(convert);
 }
 
 /// Turns decoded samples into a picture.
@@ -167,6 +196,19 @@ mod tests {
             ybr_to_rgb(converted.as_flattened_mut());
             let wrong = coded.into_iter().zip(converted).find(|(coded, rgb)| exact(*coded) != *rgb);
             assert_eq!(wrong, None);
+        }
+    }
+
+    #[test]
+    fn grey_runs_coloured_ones_and_what_is_left_over_convert_alike() {
+        for (width, coloured) in [(16, 99), (16, 15), (32, 16), (47, 20), (47, 46), (64, 0), (5, 2), (1, 0)] {
+            for colour in [[90, 129, 128], [90, 128, 127], [200, 40, 250]] {
+                let pixel = |x: usize| if x == coloured { colour } else { [(x * 5 % 256) as u8, 128, 128] };
+                let coded: Vec<[u8; 3]> = (0..width).map(pixel).collect();
+                let mut converted = coded.clone();
+                ybr_to_rgb(converted.as_flattened_mut());
+                assert_eq!(converted, coded.into_iter().map(exact).collect::<Vec<_>>());
+            }
         }
     }
 }

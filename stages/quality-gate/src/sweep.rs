@@ -1,4 +1,4 @@
-//! One pass over a clip: each frame is decoded once; a few are kept whole, a thumbnail of each.
+//! One pass over a clip: a thumbnail of each frame, and a few frames whole.
 
 use raster::{Plane, Window};
 use schemas::{BlobRef, FrameNumber, NotAnalysable, ReasonCode};
@@ -54,11 +54,17 @@ pub(crate) fn sweep(
 ) -> Result<Sweep, SweepError> {
     let count = header.frames.min(plan.max_frames);
     let mut found = Sweep { read: 0, damaged: 0, damage: None, samples: Vec::new(), thumbnails: Vec::new() };
-    let mut kept = 0;
     for index in 0..count {
         found.read += 1;
-        let frame = match frames.frame(blob, FrameNumber::from_index(index)) {
-            Ok(frame) => frame,
+        // The next sample is due in the middle of its share of the clip, or at the first readable frame after it.
+        let due = (found.samples.len() as u64) < u64::from(plan.samples)
+            && u64::from(2 * index + 1) * u64::from(plan.samples)
+                >= (2 * found.samples.len() as u64 + 1) * u64::from(count);
+        match look(header, blob, frames, index, due) {
+            Ok((thumbnail, sample)) => {
+                found.thumbnails.push(thumbnail);
+                found.samples.extend(sample);
+            }
             Err(FrameError::NotAnalysable { reason }) => return Err(SweepError::NotAnalysable(reason)),
             Err(FrameError::Damaged { code, .. }) => {
                 found.damaged += 1;
@@ -66,25 +72,30 @@ pub(crate) fn sweep(
                 if f64::from(found.damaged) > plan.give_up * f64::from(count) {
                     break;
                 }
-                continue;
             }
             Err(error) => return Err(SweepError::Stage(error.into())),
-        };
-        let window = Window::inside(header.visible, frame.image.width, frame.image.height);
-        // The next sample is due in the middle of its share of the clip, or at the first readable frame after it.
-        let due = kept < plan.samples
-            && u64::from(2 * index + 1) * u64::from(plan.samples)
-                >= u64::from(2 * kept + 1) * u64::from(count);
-        if due {
-            kept += 1;
-            let luma = Plane::luma(&frame.image, window);
-            found.thumbnails.push(luma.reduced_to_height(THUMBNAIL));
-            found.samples.push(Sample { coloured: coloured(&frame.image, window), luma });
-        } else {
-            found.thumbnails.push(Plane::luma_reduced_to_height(&frame.image, window, THUMBNAIL));
         }
     }
     Ok(found)
+}
+
+/// The thumbnail of the frame at `index`, and the frame itself if it is `due`.
+fn look(
+    header: &ClipHeader,
+    blob: &BlobRef,
+    frames: &dyn Frames,
+    index: u32,
+    due: bool,
+) -> Result<(Plane, Option<Sample>), FrameError> {
+    let number = FrameNumber::from_index(index);
+    let sample = if due {
+        let image = frames.frame(blob, number)?.image;
+        let window = Window::inside(header.visible, image.width, image.height);
+        Some(Sample { luma: Plane::luma(&image, window), coloured: coloured(&image, window) })
+    } else {
+        None
+    };
+    Ok((Plane::thumbnail(frames, blob, header, (number, THUMBNAIL))?, sample))
 }
 
 fn coloured(image: &Image, window: Window) -> Option<Plane> {

@@ -1,6 +1,7 @@
 //! 8-bit planes, cut out of a picture and reduced by area.
 
-use stage::Image;
+use schemas::{BlobRef, FrameNumber};
+use stage::{ClipHeader, FrameError, Frames, Image, Thumbnail};
 
 /// A part of a picture, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +75,25 @@ impl Plane {
         }
         let size = (window.width, window.height);
         reduced(size, at_height(size, height), |y, row| luma_row(pixels(image, window, y), row))
+    }
+
+    /// The luma of what is visible of one frame of the clip, reduced to at most `height` rows. Where the frame has not
+    /// the size that the header says, of all of it.
+    ///
+    /// # Errors
+    /// As [`Frames::frame`].
+    pub fn thumbnail(
+        frames: &dyn Frames,
+        instance: &BlobRef,
+        header: &ClipHeader,
+        (number, height): (FrameNumber, usize),
+    ) -> Result<Self, FrameError> {
+        if let Some(Thumbnail { width, height, luma }) = frames.thumbnail(instance, number, height as u32)? {
+            return Ok(Self::new(width as usize, height as usize, luma.to_vec()));
+        }
+        let image = frames.frame(instance, number)?.image;
+        let window = Window::inside(header.visible, image.width, image.height);
+        Ok(Self::luma_reduced_to_height(&image, window, height))
     }
 
     /// The distance between the largest and the smallest channel inside `window`: 0 where a pixel is grey.
