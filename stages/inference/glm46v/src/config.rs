@@ -57,6 +57,20 @@ pub struct ModelMarks {
     /// Trained on phantoms: answers about patients mean nothing.
     #[serde(default)]
     pub synthetic_only: bool,
+    /// How pictures that belong together were shown in its training.
+    #[serde(default)]
+    pub presentation: Presentation,
+}
+
+/// How a model wants to see end-diastole and end-systole of one heart beat.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Presentation {
+    /// As two pictures.
+    #[default]
+    Stills,
+    /// As one video of two frames, [`Video::pair`](crate::Video::pair).
+    Beats,
 }
 
 /// Numbers of the language model.

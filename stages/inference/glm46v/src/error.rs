@@ -4,6 +4,9 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::memory::{Gigabytes, MemoryNeed, WouldFit};
+use crate::numerics::{DeviceChoice, DeviceKind, Precision};
+
 /// Why a checkpoint folder cannot be used. Nothing of the model runs after one of these.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -116,6 +119,14 @@ pub enum LoadError {
         /// Its type as safetensors names it.
         dtype: String,
     },
+    /// A PEFT adapter cannot be merged.
+    #[error("cannot merge the adapter in {}", folder.display())]
+    Adapter {
+        /// The adapter's folder.
+        folder: PathBuf,
+        /// Why.
+        source: crate::checkpoint::AdapterError,
+    },
     /// tokenizer.json is damaged or of an unknown kind.
     #[error("cannot use {}", path.display())]
     Tokenizer {
@@ -171,12 +182,76 @@ pub enum LoadError {
         /// Bytes of one block.
         least: u64,
     },
+    /// A CUDA card is asked for, but the library was built without feature `cuda`.
+    #[error(
+        "device cuda:{ordinal} is asked for, but this build has no CUDA; build with feature cuda or take the CPU"
+    )]
+    BuiltWithoutCuda {
+        /// Number of the card.
+        ordinal: usize,
+    },
+    /// The device does not open.
+    #[error("cannot open device {device}")]
+    Device {
+        /// The device.
+        device: DeviceChoice,
+        /// What its driver said.
+        source: candle_core::Error,
+    },
+    /// The device does not compute in the wanted format.
+    #[error("{wanted} cannot be computed on {device}; expected {}", OneOf(possible))]
+    PrecisionUnsupported {
+        /// The wanted format.
+        wanted: Precision,
+        /// The device.
+        device: DeviceKind,
+        /// The formats it has.
+        possible: &'static [Precision],
+    },
+    /// Bitwise reproducible answers are asked for on a device whose libraries do not promise them.
+    #[error("answers are the same to the last bit on the CPU only; choose fast determinism or the CPU")]
+    ExactNeedsCpu,
+    /// The engine would need more memory than there is.
+    #[error("the model {need}, but there are {}: {would_fit}", Gigabytes(*available))]
+    MemoryTooSmall {
+        /// What it needs.
+        need: Box<MemoryNeed>,
+        /// Bytes that there are.
+        available: u64,
+        /// What would fit.
+        would_fit: WouldFit,
+    },
+    /// The cache of quantised weights can be neither read nor written.
+    #[error("cannot use the weight cache {}; make its folder readable and writable, with room for the weights", path.display())]
+    WeightCache {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The engine's thread cannot be started.
     #[error("cannot start the engine's thread")]
     Thread {
         /// What the system said.
         source: std::io::Error,
     },
+}
+
+/// A list in words: `a`, `a or b`, `a, b or c`.
+struct OneOf<'a, T>(&'a [T]);
+
+impl<T: fmt::Display> fmt::Display for OneOf<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, one) in self.0.iter().enumerate() {
+            let before = match i {
+                0 => "",
+                _ if i + 1 == self.0.len() => " or ",
+                _ => ", ",
+            };
+            write!(f, "{before}{one}")?;
+        }
+        Ok(())
+    }
 }
 
 /// Names in an error text: the first few, and how many more there are.
@@ -243,6 +318,18 @@ pub enum RequestError {
         message: usize,
         /// The token.
         token: String,
+    },
+    /// What the answer is to begin or to go on with holds a control token.
+    #[error("the answer prefix or a continuation of it contains the control token {token}; remove it")]
+    ControlTokenInAnswer {
+        /// The token.
+        token: String,
+    },
+    /// A continuation without text has no probability.
+    #[error("continuation {index} is empty; expected at least one character")]
+    EmptyContinuation {
+        /// Index of the continuation.
+        index: usize,
     },
     /// The template wrote another number of placeholders than there are pictures.
     #[error("the chat template wrote {found} {media} placeholders for {given} {media} parts")]

@@ -35,6 +35,9 @@ pub enum GrammarError {
         /// Where and why, in the words of the grammar library.
         reason: String,
     },
+    /// The answer is to begin with what no answer of the schema begins with, or is complete with it.
+    #[error("the answer prefix is not the beginning of an answer of the schema")]
+    Prefix,
 }
 
 /// A schema for answers, for one tokenizer. Cheap to clone.
@@ -56,7 +59,8 @@ impl Grammar {
         &self.schema
     }
 
-    pub(crate) fn matcher(&self) -> Result<AnswerMatcher, GrammarError> {
+    /// For an answer that begins with the tokens `prefix`.
+    pub(crate) fn matcher(&self, prefix: &[u32]) -> Result<AnswerMatcher, GrammarError> {
         let mut schema = (*self.schema).clone();
         if let Value::Object(fields) = &mut schema {
             let compact = json!({"whitespace_flexible": false, "item_separator": ",", "key_separator": ":"});
@@ -66,12 +70,22 @@ impl Grammar {
             .factory
             .create_parser(TopLevelGrammar::from_json_schema(schema))
             .map_err(|error| GrammarError::Schema { reason: error.to_string() })?;
-        Ok(AnswerMatcher(Matcher::new(Ok(parser))))
+        let mut matcher = Matcher::new(Ok(parser));
+        for id in prefix {
+            if matcher.is_stopped() || matcher.consume_token(*id).is_err() {
+                return Err(GrammarError::Prefix);
+            }
+        }
+        if matcher.is_stopped() { Err(GrammarError::Prefix) } else { Ok(AnswerMatcher(matcher)) }
     }
 }
 
-/// The tokens of one tokenizer, as grammars need them.
-pub(crate) struct GrammarTokens(Arc<ParserFactory>);
+/// The tokens of one tokenizer by their bytes.
+pub(crate) struct GrammarTokens {
+    factory: Arc<ParserFactory>,
+    /// Tokens of text and their bytes, in the order of these.
+    by_text: Vec<(Vec<u8>, u32)>,
+}
 
 impl GrammarTokens {
     /// `vocabulary` is the number of scores that the model gives, which may exceed the tokenizer's.
@@ -89,11 +103,27 @@ impl GrammarTokens {
                 *place = word;
             }
         }
+        let is_text = |word: &[u8]| !word.is_empty() && !word.starts_with(&[TokTrie::SPECIAL_TOKEN_MARKER]);
+        let mut by_text: Vec<(Vec<u8>, u32)> =
+            words.iter().cloned().zip(0..).filter(|(word, _)| is_text(word)).collect();
+        by_text.sort_unstable();
         let trie = TokTrie::from(&TokRxInfo::new(vocabulary as u32, eos), &words);
         let env: TokEnv = Arc::new(ApproximateTokEnv::new(trie));
         let mut factory = ParserFactory::new_simple(&env).map_err(|_| GrammarError::Tokenizer)?;
         factory.quiet();
-        Ok(Self(Arc::new(factory)))
+        Ok(Self { factory: Arc::new(factory), by_text })
+    }
+
+    /// All tokens whose text begins with that of `id`, itself included.
+    pub(crate) fn beginning_like(&self, id: u32) -> Vec<u32> {
+        let Some((text, _)) = self.by_text.iter().find(|(_, other)| *other == id) else { return vec![id] };
+        let first = self.by_text.partition_point(|(other, _)| other < text);
+        self.by_text
+            .iter()
+            .skip(first)
+            .take_while(|(other, _)| other.starts_with(text))
+            .map(|(_, id)| *id)
+            .collect()
     }
 
     /// A grammar for answers of `schema`.
@@ -101,8 +131,8 @@ impl GrammarTokens {
         if !schema.is_object() {
             return Err(GrammarError::Schema { reason: "expected an object".to_owned() });
         }
-        let grammar = Grammar { factory: self.0.clone(), schema: Arc::new(schema) };
-        grammar.matcher()?;
+        let grammar = Grammar { factory: self.factory.clone(), schema: Arc::new(schema) };
+        grammar.matcher(&[])?;
         Ok(grammar)
     }
 }

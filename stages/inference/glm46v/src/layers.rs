@@ -1,25 +1,53 @@
 //! The few layers both towers are made of. Activations are 2-D and contiguous, `[rows, width]`: rows of several
 //! sequences may lie behind each other, and no layer here mixes rows.
 
-use candle_core::{Result, Tensor};
+use std::sync::Arc;
+
+use candle_core::quantized::QTensor;
+use candle_core::{DType, Result, Tensor};
 use candle_nn::ops;
 
 use crate::checkpoint::TensorSource;
 use crate::error::LoadError;
 
+/// A matrix `[out, in]`, in floating point or in blocks of few bits.
+#[derive(Clone)]
+pub(crate) enum Weight {
+    Float(Tensor),
+    Quantised(Arc<QTensor>),
+}
+
+impl Weight {
+    /// `x · Wᵀ` of `x` `[rows, in]`, in the type of `x`.
+    fn product(&self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Float(weight) => x.matmul(&weight.t()?),
+            Self::Quantised(weight) => x.apply_op1_no_bwd(weight.as_ref()),
+        }
+    }
+
+    /// Chosen rows, `[ids, in]`, in fresh memory.
+    pub(crate) fn rows(&self, ids: &Tensor, dtype: DType) -> Result<Tensor> {
+        match self {
+            Self::Float(weight) => weight.index_select(ids, 0)?.to_dtype(dtype),
+            Self::Quantised(weight) => weight.embedding(ids)?.to_dtype(dtype),
+        }
+    }
+}
+
 /// `x · Wᵀ (+ b)`, with W stored as `[out, in]`.
 pub(crate) struct Linear {
-    weight: Tensor,
+    weight: Weight,
     bias: Option<Tensor>,
 }
 
 impl Linear {
-    pub(crate) fn new(weight: Tensor, bias: Option<Tensor>) -> Self {
-        Self { weight, bias }
+    pub(crate) fn new(weight: Weight) -> Self {
+        Self { weight, bias: None }
     }
 
     pub(crate) fn load(source: &TensorSource<'_>, name: &str) -> std::result::Result<Self, LoadError> {
-        Ok(Self::new(source.below(name).tensor("weight")?, None))
+        Ok(Self::new(source.below(name).matrix("weight")?))
     }
 
     pub(crate) fn load_with_bias(
@@ -27,11 +55,11 @@ impl Linear {
         name: &str,
     ) -> std::result::Result<Self, LoadError> {
         let source = source.below(name);
-        Ok(Self::new(source.tensor("weight")?, Some(source.tensor("bias")?)))
+        Ok(Self { weight: source.matrix("weight")?, bias: Some(source.tensor("bias")?) })
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let y = x.matmul(&self.weight.t()?)?;
+        let y = self.weight.product(x)?;
         match &self.bias {
             Some(bias) => y.broadcast_add(bias),
             None => Ok(y),
@@ -72,23 +100,38 @@ pub(crate) enum Products {
     OfFixedRows,
 }
 
-/// `x / sqrt(mean(x²) + eps) · weight`, per row.
+/// `x / sqrt(mean(x²) + eps) · weight`, per row, in the type of the residual stream.
 pub(crate) struct RmsNorm {
     weight: Tensor,
     eps: f32,
+    to: DType,
+}
+
+/// What reads a norm's result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Normed {
+    /// Matrices, which work in the type of the activations.
+    ForMatrices,
+    /// The residual stream.
+    ForResidual,
 }
 
 impl RmsNorm {
     pub(crate) fn load(
         source: &TensorSource<'_>,
         name: &str,
-        eps: f64,
+        (eps, normed): (f64, Normed),
     ) -> std::result::Result<Self, LoadError> {
-        Ok(Self { weight: source.below(name).tensor("weight")?, eps: eps as f32 })
+        let numerics = source.plan().numerics;
+        let to = match normed {
+            Normed::ForMatrices => numerics.compute,
+            Normed::ForResidual => numerics.residual,
+        };
+        Ok(Self { weight: source.below(name).tensor("weight")?, eps: eps as f32, to: to.dtype() })
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        ops::rms_norm(x, &self.weight, self.eps)
+        ops::rms_norm(&x.to_dtype(self.weight.dtype())?, &self.weight, self.eps)?.to_dtype(self.to)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Both towers on one device, in f32: pictures to vision tokens, and rows of any number of sequences to scores.
+//! Both towers on one device: pictures to vision tokens, and rows of any number of sequences to scores.
 //!
 //! ```text
 //! Prepared.pixel_values ─ vision tower ─ vision tokens, one tensor a picture ──┐
@@ -11,12 +11,13 @@ use std::ops::Range;
 
 use candle_core::{Device, Result, Tensor};
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::Loader;
+use crate::config::ModelConfig;
 use crate::error::LoadError;
 use crate::kv_store::{KvStore, Span};
 use crate::layers::Products;
 use crate::patches::Grid;
-use crate::processor::Prepared;
+use crate::prepared::Prepared;
 use crate::rope::Position;
 use crate::text::{Rows, TextModel};
 use crate::vision::VisionTower;
@@ -49,11 +50,15 @@ pub(crate) struct Work<'a> {
 }
 
 impl Model {
-    pub(crate) fn load(checkpoint: &Checkpoint, device: &Device) -> std::result::Result<Self, LoadError> {
+    pub(crate) fn load(
+        config: &ModelConfig,
+        loader: &Loader<'_>,
+        device: &Device,
+    ) -> std::result::Result<Self, LoadError> {
         Ok(Self {
-            text: TextModel::load(checkpoint, device)?,
-            vision: VisionTower::load(checkpoint, device)?,
-            merge: checkpoint.config.vision.spatial_merge_size,
+            text: TextModel::load(config, loader, device)?,
+            vision: VisionTower::load(&config.vision, loader, device)?,
+            merge: config.vision.spatial_merge_size,
         })
     }
 
@@ -71,7 +76,7 @@ impl Model {
             let part = tokens.narrow(0, first, count)?;
             first += count;
             // Of its own: a picture that is kept does not keep those beside it.
-            if grids.len() == 1 { Ok(part) } else { part.copy() }
+            if grids.len() == 1 { Ok(part) } else { part.force_contiguous() }
         };
         grids.iter().map(of_picture).collect()
     }
@@ -106,10 +111,9 @@ impl Model {
         if sampling.is_empty() {
             return Ok(Vec::new());
         }
-        let count = sampling.len();
         let hidden = hidden.index_select(&Tensor::new(sampling, hidden.device())?, 0)?;
         let logits = self.text.logits(&hidden, products)?;
-        (0..count).map(|row| logits.get(row)?.to_vec1()).collect()
+        logits.to_vec2()
     }
 
     /// Puts vision tokens in the places of the placeholders among the rows of `work`, which begin at `row` of `x`.
@@ -124,6 +128,7 @@ impl Model {
                 candle_core::bail!("picture {index} has not been looked at")
             };
             let part = tokens.narrow(0, overlap.start - place.start, overlap.len())?;
+            let part = part.to_dtype(x.dtype())?.contiguous()?;
             x.slice_set(&part, 0, row + overlap.start - work.span.past)?;
         }
         Ok(())
@@ -149,3 +154,6 @@ impl Sequence<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

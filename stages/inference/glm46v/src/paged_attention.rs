@@ -164,7 +164,7 @@ mod tests {
         );
         let answer = |blocks: &[u32], chunks: &[usize]| {
             let blocks: Vec<BlockId> = blocks.iter().map(|id| BlockId(*id)).collect();
-            let store = KvStore::new(&config, 8, &Device::Cpu).unwrap();
+            let store = KvStore::new(&config, 8, candle_core::DType::F32, &Device::Cpu).unwrap();
             let layer = store.layer(0).unwrap();
             let mut past = 0;
             let mut parts = Vec::new();

@@ -13,20 +13,19 @@
 //!
 //! Source: transformers `processing_glm46v.py`.
 
-use std::ops::Range;
-
 use image::RgbImage;
 use sha2::{Digest as _, Sha256};
 
 use crate::chat::{ChatTemplate, Message, Part, Thinking};
 use crate::checkpoint::Checkpoint;
 use crate::config::ModelConfig;
+use crate::continuations::Continuation;
 use crate::error::{LoadError, Media, RequestError};
 use crate::grammar::{Grammar, GrammarError};
 use crate::patches::{Grid, patchify, target_size};
 use crate::picture_config::{PictureConfig, PictureConfigs};
-use crate::rope::{Position, Run, positions};
-use crate::scheduler::TokenContent;
+use crate::prepared::{PictureDigest, Prepared};
+use crate::rope::{Run, positions};
 use crate::tokenizer::{self, Tokenizer};
 use crate::video::{FrameTiming, Video, sample_frames, timestamp};
 
@@ -46,64 +45,6 @@ pub struct Prompt {
     pub messages: Vec<Message>,
     /// Whether the model may reason first.
     pub thinking: Thinking,
-}
-
-/// A prompt as the model takes it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Prepared {
-    /// One id per token, placeholders repeated.
-    pub input_ids: Vec<u32>,
-    /// One position per token.
-    pub positions: Vec<Position>,
-    /// The position of the first generated token, on all axes.
-    pub next_position: u32,
-    /// Pictures and frame groups in the order of the prompt.
-    pub grids: Vec<Grid>,
-    /// Patches of all grids, one after the other: patches × patch length values.
-    pub pixel_values: Vec<f32>,
-    /// Where in `input_ids` each grid's vision tokens begin.
-    pub(crate) picture_starts: Vec<usize>,
-    /// What each grid's patches were made of: equal digests, equal vision tokens.
-    pub(crate) picture_digests: Vec<PictureDigest>,
-}
-
-/// SHA-256 over a picture's pixels and the sizes and settings that its patches depend on.
-pub(crate) type PictureDigest = [u8; 32];
-
-impl Prepared {
-    /// Tokens that stand for pictures.
-    pub fn vision_tokens(&self, merge: usize) -> usize {
-        self.grids.iter().map(|grid| grid.vision_tokens(merge)).sum()
-    }
-
-    /// Where in `input_ids` the vision tokens of each grid lie.
-    pub(crate) fn picture_places(&self, merge: usize) -> impl Iterator<Item = Range<usize>> {
-        self.picture_starts
-            .iter()
-            .zip(&self.grids)
-            .map(move |(start, grid)| *start..start + grid.vision_tokens(merge))
-    }
-
-    /// The patches of one grid.
-    pub(crate) fn pixels_of(&self, picture: usize) -> &[f32] {
-        let patches: usize = self.grids.iter().map(|grid| grid.patches()).sum();
-        let patch_len = self.pixel_values.len() / patches.max(1);
-        let before: usize = self.grids.iter().take(picture).map(|grid| grid.patches()).sum();
-        let own = self.grids.get(picture).map_or(0, |grid| grid.patches());
-        self.pixel_values.get(before * patch_len..(before + own) * patch_len).unwrap_or_default()
-    }
-
-    /// Every token as far as it decides its keys and values.
-    pub(crate) fn contents(&self, merge: usize) -> Vec<TokenContent> {
-        let mut contents: Vec<TokenContent> =
-            self.input_ids.iter().map(|id| TokenContent::text(*id)).collect();
-        for (place, digest) in self.picture_places(merge).zip(&self.picture_digests) {
-            for (offset, content) in (0..).zip(contents.get_mut(place).unwrap_or_default()) {
-                content.picture = Some((*digest, offset));
-            }
-        }
-        contents
-    }
 }
 
 /// One picture to patchify: an image, or the frames of a temporal group.
@@ -153,14 +94,55 @@ impl Processor {
 
     /// Renders, encodes and patchifies. `max_new_tokens` counts against the context.
     pub fn prepare(&self, prompt: &Prompt, max_new_tokens: usize) -> Result<Prepared, RequestError> {
+        self.prepare_continued(prompt, "", max_new_tokens)
+    }
+
+    /// The same for an answer that begins with `answer_prefix`: its tokens stand behind the prompt, where the model's own
+    /// would. That is transformers' `continue_final_message`, for a template that writes an assistant's turn as it begins
+    /// one (`add_generation_prompt`).
+    pub fn prepare_continued(
+        &self,
+        prompt: &Prompt,
+        answer_prefix: &str,
+        max_new_tokens: usize,
+    ) -> Result<Prepared, RequestError> {
         if max_new_tokens == 0 {
             return Err(RequestError::NothingToGenerate);
         }
         self.refuse_control_tokens(&prompt.messages)?;
         let rendered = self.template.render(&prompt.messages, prompt.thinking)?;
         let (text, sources) = self.place_pictures(&rendered, &prompt.messages)?;
-        let ids = self.tokenizer.encode(&text)?;
-        self.expand(&ids, &sources, max_new_tokens)
+        let mut ids = self.tokenizer.encode(&text)?;
+        let prefix = self.answer_tokens(answer_prefix)?;
+        ids.extend_from_slice(&prefix);
+        Ok(Prepared { prefix_tokens: prefix.len(), ..self.expand(&ids, &sources, max_new_tokens)? })
+    }
+
+    /// Tokens of continuations of an answer that begins with `answer_prefix`.
+    pub(crate) fn continuations(
+        &self,
+        answer_prefix: &str,
+        continuations: &[String],
+    ) -> Result<Vec<Continuation>, RequestError> {
+        let prefix = self.answer_tokens(answer_prefix)?;
+        let one = |(index, text): (usize, &String)| {
+            let together = self.answer_tokens(&format!("{answer_prefix}{text}"))?;
+            let tokens = match together.strip_prefix(prefix.as_slice()) {
+                Some(rest) if !rest.is_empty() => rest.to_vec(),
+                _ => self.answer_tokens(text)?,
+            };
+            let (last, path) = tokens.split_last().ok_or(RequestError::EmptyContinuation { index })?;
+            Ok(Continuation { path: path.to_vec(), last: self.tokenizer.beginning_like(*last)? })
+        };
+        continuations.iter().enumerate().map(one).collect()
+    }
+
+    /// Tokens of a text as the model would write it.
+    fn answer_tokens(&self, text: &str) -> Result<Vec<u32>, RequestError> {
+        match self.tokenizer.control_token_in(text) {
+            Some(token) => Err(RequestError::ControlTokenInAnswer { token: token.to_owned() }),
+            None => self.tokenizer.encode(text),
+        }
     }
 
     /// A grammar for answers that fit a JSON Schema, for [`Request::grammar`](crate::Request::grammar).
@@ -351,6 +333,7 @@ impl Processor {
             pixel_values,
             picture_starts,
             picture_digests,
+            prefix_tokens: 0,
         })
     }
 }

@@ -12,9 +12,12 @@ use crate::scheduler::Priority;
 pub struct Request {
     /// Messages and thinking.
     pub prompt: Prompt,
+    /// What the answer begins with, as if the model had written it; it goes on from there. Not part of
+    /// [`Generation::text`]. Empty for an answer from its start.
+    pub answer_prefix: String,
     /// How the answer is written.
     pub options: GenerateOptions,
-    /// What the answer is held to, if anything.
+    /// What the answer, prefix included, is held to, if anything.
     pub grammar: Option<Grammar>,
     /// Before or behind other requests.
     pub priority: Priority,
@@ -26,7 +29,14 @@ pub struct Request {
 impl Request {
     /// A routine request without a grammar or a deadline.
     pub fn new(prompt: Prompt, options: GenerateOptions) -> Self {
-        Self { prompt, options, grammar: None, priority: Priority::Routine, deadline: None }
+        Self {
+            prompt,
+            answer_prefix: String::new(),
+            options,
+            grammar: None,
+            priority: Priority::Routine,
+            deadline: None,
+        }
     }
 }
 
@@ -81,7 +91,7 @@ pub enum FinishReason {
 /// An answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Generation {
-    /// Without control tokens; with `<think>…</think>` where the model wrote it.
+    /// What follows the answer prefix, without control tokens; with `<think>…</think>` where the model wrote it.
     pub text: String,
     /// Generated ids, the end token included.
     pub token_ids: Vec<u32>,
@@ -89,7 +99,7 @@ pub struct Generation {
     pub scores: Vec<TokenScore>,
     /// Why it ends.
     pub finish_reason: FinishReason,
-    /// Tokens of the prompt, vision tokens included.
+    /// Tokens of the prompt, vision tokens and answer prefix included.
     pub prompt_tokens: usize,
     /// Tokens of the prompt that stand for pictures.
     pub vision_tokens: usize,
@@ -102,6 +112,13 @@ pub struct Generation {
 }
 
 impl Generation {
+    /// Log-probability of the whole of what was generated: the sum over its tokens, natural logarithm, as the model gave
+    /// them before any grammar or temperature. Absent where `top_logprobs` did not ask for scores.
+    pub fn log_probability(&self) -> Option<f64> {
+        let scored = self.scores.len() == self.token_ids.len();
+        scored.then(|| self.scores.iter().map(|score| f64::from(score.logprob)).sum())
+    }
+
     /// Number of generated ids.
     pub fn generated_tokens(&self) -> usize {
         self.token_ids.len()

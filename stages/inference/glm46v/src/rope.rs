@@ -9,7 +9,7 @@
 //!
 //! Source: transformers `modeling_glm4v.py`, `Glm4vModel.get_rope_index` and `Glm4vTextRotaryEmbedding`.
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 
 use crate::config::TextRope;
 use crate::patches::Grid;
@@ -61,6 +61,11 @@ impl RotaryTable {
             Tensor::from_vec(angles.iter().copied().map(f).collect::<Vec<_>>(), shape, device)
         };
         Ok(Self { cos: table(f32::cos)?, sin: table(f32::sin)? })
+    }
+
+    /// The same, rounded to another type.
+    pub(crate) fn to_dtype(&self, dtype: DType) -> Result<Self> {
+        Ok(Self { cos: self.cos.to_dtype(dtype)?, sin: self.sin.to_dtype(dtype)? })
     }
 }
 

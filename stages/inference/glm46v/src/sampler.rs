@@ -63,9 +63,14 @@ pub(crate) struct Chosen {
 }
 
 impl Sampler {
-    pub(crate) fn new(sampling: Sampling, grammar: Option<&Grammar>) -> Result<Self, RequestError> {
+    /// For an answer that begins with the tokens `prefix`.
+    pub(crate) fn new(
+        sampling: Sampling,
+        grammar: Option<&Grammar>,
+        prefix: &[u32],
+    ) -> Result<Self, RequestError> {
         sampling.check()?;
-        let answer = grammar.map(Grammar::matcher).transpose()?;
+        let answer = grammar.map(|grammar| grammar.matcher(prefix)).transpose()?;
         let Sampling::Random { temperature, top_k, top_p, repetition_penalty, seed } = sampling else {
             return Ok(Self { random: None, answer });
         };
@@ -125,7 +130,8 @@ impl TokenScore {
         let sum: f64 = logits.iter().map(|score| f64::from(score - largest).exp()).sum();
         let of = |score: f32| (f64::from(score - largest) - sum.ln()) as f32;
         let logprob = logits.get(id as usize).map_or(f32::NEG_INFINITY, |score| of(*score));
-        let mut order: Vec<(u32, f32)> = (0..).zip(logits.iter().copied()).collect();
+        let mut order: Vec<(u32, f32)> =
+            if top == 0 { Vec::new() } else { (0..).zip(logits.iter().copied()).collect() };
         let by_score = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
         let top = top.min(order.len());
         if top > 0 && top < order.len() {
@@ -194,7 +200,7 @@ mod tests {
         let draw = |seed, top_k| {
             let sampling =
                 Sampling::Random { temperature: 1.0, top_k, top_p: None, repetition_penalty: 1.0, seed };
-            let mut sampler = Sampler::new(sampling, None).unwrap();
+            let mut sampler = Sampler::new(sampling, None, &[]).unwrap();
             (0..40).map(|_| sampler.next(&logits, &[]).unwrap().id).collect::<Vec<_>>()
         };
         assert_eq!(draw(1, None), draw(1, None));
@@ -212,7 +218,7 @@ mod tests {
             seed: 0,
         };
         for (sampling, name) in [(random(0.0, None), "temperature"), (random(1.0, Some(1.5)), "top_p")] {
-            let error = Sampler::new(sampling, None).err().unwrap();
+            let error = Sampler::new(sampling, None, &[]).err().unwrap();
             assert!(matches!(error, RequestError::Sampling { field, .. } if field == name), "{error}");
         }
     }

@@ -52,6 +52,8 @@ pub(crate) struct SequenceId(pub(crate) u64);
 pub(crate) struct Arrival {
     pub(crate) prompt: Vec<TokenContent>,
     pub(crate) max_new_tokens: usize,
+    /// Blocks besides those of its tokens, for whoever goes on from the prompt in several ways at once.
+    pub(crate) spare_blocks: usize,
     pub(crate) priority: Priority,
     /// When it is of no more use, on the clock of `now`.
     pub(crate) deadline: Option<Duration>,
@@ -71,7 +73,8 @@ pub(crate) struct Chunk {
     /// Tokens before these rows, all of them in the store.
     pub(crate) past: usize,
     pub(crate) rows: usize,
-    /// Where the sequence's tokens lie, those of this chunk included.
+    /// Where the sequence's tokens lie, those of this chunk included; behind them, in a chunk that samples, its spare
+    /// blocks. They are the sequence's until it is computed further or removed.
     pub(crate) blocks: Vec<BlockId>,
     /// Whether the last row is the last known token, so that the next one follows from it.
     pub(crate) samples: bool,
@@ -92,6 +95,7 @@ struct Sequence {
     arrived: Duration,
     priority: Priority,
     deadline: Option<Duration>,
+    spare_blocks: usize,
     tokens: Vec<TokenContent>,
     /// Hashes of the full blocks of `tokens`, in order; made when first needed.
     hashes: Vec<BlockHash>,
@@ -110,6 +114,12 @@ impl Sequence {
     fn rank(&self, id: SequenceId, now: Duration, aging: Duration) -> Rank {
         let aged = now.saturating_sub(self.arrived) >= aging;
         (if aged { Priority::Urgent } else { self.priority }, self.arrived, id)
+    }
+
+    /// Blocks that it holds when its first `tokens` are in the store.
+    fn blocks_for(&self, tokens: usize) -> usize {
+        let spare = if tokens == self.tokens.len() { self.spare_blocks } else { 0 };
+        tokens.div_ceil(BLOCK) + spare
     }
 
     fn hash(&mut self, block: usize) -> Option<BlockHash> {
@@ -178,6 +188,10 @@ impl Scheduler {
     pub(crate) fn submit(&mut self, arrival: Arrival, now: Duration) -> Result<SequenceId, TooLarge> {
         let capacity = self.pool.capacity() * BLOCK;
         let tokens = arrival.prompt.len().saturating_add(arrival.max_new_tokens);
+        let tokens = match arrival.spare_blocks {
+            0 => tokens,
+            spare => tokens.next_multiple_of(BLOCK).saturating_add(spare.saturating_mul(BLOCK)),
+        };
         if tokens > capacity || arrival.prompt.is_empty() {
             return Err(TooLarge { tokens, capacity });
         }
@@ -187,6 +201,7 @@ impl Scheduler {
             arrived: now,
             priority: arrival.priority,
             deadline: arrival.deadline,
+            spare_blocks: arrival.spare_blocks,
             tokens: arrival.prompt,
             hashes: Vec::new(),
             blocks: Vec::new(),
@@ -298,7 +313,7 @@ impl Scheduler {
     /// Holds the blocks that the next `rows` of a running sequence lie in; all of them or none.
     fn reserve(&mut self, id: SequenceId, rows: usize) -> bool {
         let Some(sequence) = self.running.get_mut(&id) else { return false };
-        let needed = (sequence.computed + rows).div_ceil(BLOCK).saturating_sub(sequence.blocks.len());
+        let needed = sequence.blocks_for(sequence.computed + rows).saturating_sub(sequence.blocks.len());
         if needed > self.pool.free() {
             return false;
         }
@@ -328,7 +343,7 @@ impl Scheduler {
         {
             found.push(block);
         }
-        let needed = sequence.tokens.len().div_ceil(BLOCK) - found.len();
+        let needed = sequence.blocks_for(sequence.tokens.len()) - found.len();
         if needed > self.pool.free() {
             self.release(found);
             self.waiting.insert(id, sequence);

@@ -1,5 +1,7 @@
 //! Text to ids and back, with the checkpoint's `tokenizer.json`.
 
+use std::sync::OnceLock;
+
 use serde_json::Value;
 use tokenizers::Tokenizer as HfTokenizer;
 
@@ -20,7 +22,10 @@ pub(crate) const END_OF_IMAGE: &str = "<|end_of_image|>";
 pub(crate) struct Tokenizer {
     inner: HfTokenizer,
     control: Vec<String>,
-    grammar_tokens: Result<GrammarTokens, GrammarError>,
+    /// Scores that the model gives, and one of the ids that end an answer.
+    vocabulary: (usize, u32),
+    /// Made when the first request needs them: 150 000 tokens take a second, and many engines never see a grammar.
+    grammar_tokens: OnceLock<Result<GrammarTokens, GrammarError>>,
 }
 
 impl Tokenizer {
@@ -50,14 +55,25 @@ impl Tokenizer {
             .map(|token| token.content)
             .collect();
         let eos = config.eos_token_ids.first().copied().unwrap_or_default();
-        // A tokenizer that grammars cannot work with is still good for everything else.
-        let grammar_tokens = GrammarTokens::new(&inner, config.text.vocab_size, eos);
-        Ok(Self { inner, control, grammar_tokens })
+        let vocabulary = (config.text.vocab_size, eos);
+        Ok(Self { inner, control, vocabulary, grammar_tokens: OnceLock::new() })
+    }
+
+    /// A tokenizer that grammars cannot work with is still good for everything else.
+    fn grammar_tokens(&self) -> Result<&GrammarTokens, GrammarError> {
+        let (vocabulary, eos) = self.vocabulary;
+        let tokens = self.grammar_tokens.get_or_init(|| GrammarTokens::new(&self.inner, vocabulary, eos));
+        tokens.as_ref().map_err(Clone::clone)
     }
 
     /// A grammar for answers that fit a JSON Schema.
     pub(crate) fn grammar(&self, schema: Value) -> Result<Grammar, GrammarError> {
-        self.grammar_tokens.as_ref().map_err(Clone::clone)?.grammar(schema)
+        self.grammar_tokens()?.grammar(schema)
+    }
+
+    /// All tokens whose text begins with that of `id`, itself included.
+    pub(crate) fn beginning_like(&self, id: u32) -> Result<Vec<u32>, GrammarError> {
+        Ok(self.grammar_tokens()?.beginning_like(id))
     }
 
     /// Ids of a rendered prompt, whose control tokens become single ids.

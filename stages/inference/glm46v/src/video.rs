@@ -17,6 +17,24 @@ pub struct Video {
     pub timing: FrameTiming,
 }
 
+impl Video {
+    /// Seconds between two frames where the model samples a clip most densely: 3 frames a second for each of the two
+    /// frames of a temporal patch.
+    pub const STEP_SECONDS: f64 = 1.0 / 6.0;
+
+    /// Frames that somebody chose, for whose order alone matters: times 0, [`Video::STEP_SECONDS`] and so on, as the frames
+    /// of a sampled clip would have.
+    pub fn of_chosen(frames: Vec<RgbImage>) -> Self {
+        let seconds = (0..frames.len()).map(|frame| frame as f64 * Self::STEP_SECONDS).collect();
+        Self { frames, timing: FrameTiming::Chosen { seconds } }
+    }
+
+    /// Two frames that become one temporal patch: the model sees both at once, under the time of the first, 0 seconds.
+    pub fn pair([first, second]: [RgbImage; 2]) -> Self {
+        Self::of_chosen(vec![first, second])
+    }
+}
+
 /// When frames were taken. There is no default rate: a wrong one would give wrong times to the model.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FrameTiming {

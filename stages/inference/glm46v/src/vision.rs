@@ -10,15 +10,16 @@
 //! Convolutions whose stride is their kernel are matrix products. Source: transformers `modeling_glm4v.py`,
 //! `Glm4vVisionModel`.
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::ops::layer_norm;
 use candle_nn::rotary_emb::rope;
 
-use crate::attention::{Visible, attention};
-use crate::checkpoint::{Checkpoint, TensorSource};
+use crate::attention::{Kernels, Segments};
+use crate::checkpoint::{Loader, TensorSource};
 use crate::config::VisionConfig;
 use crate::error::LoadError;
-use crate::layers::{GatedMlp, Linear, RmsNorm};
+use crate::layers::{GatedMlp, Linear, Normed, RmsNorm};
+use crate::numerics::Numerics;
 use crate::patches::Grid;
 use crate::position_table::PositionTable;
 use crate::rope::{RotaryTable, inverse_frequencies};
@@ -30,6 +31,8 @@ const LAYER_NORM_EPS: f32 = 1e-5;
 pub(crate) struct VisionTower {
     config: VisionConfig,
     device: Device,
+    numerics: Numerics,
+    kernels: Kernels,
     patch_embed: Linear,
     post_conv_norm: RmsNorm,
     positions: PositionTable,
@@ -56,32 +59,28 @@ struct Merger {
 }
 
 impl VisionTower {
-    pub(crate) fn load(checkpoint: &Checkpoint, device: &Device) -> std::result::Result<Self, LoadError> {
-        let config = checkpoint.config.vision.clone();
-        let source = checkpoint.weights.source(device, "model.visual");
-        let patch = source.below("patch_embed").below("proj");
-        let patch_weight = patch.tensor("weight")?.reshape((config.hidden_size, config.patch_len()))?;
-        let downsample = source.below("downsample");
-        // Conv2d weight [out, in, row, column] to the order of a token's patches: [out, row, column, in].
-        let downsample_weight = downsample
-            .tensor("weight")?
-            .permute((0, 2, 3, 1))?
-            .reshape((config.out_hidden_size, config.patches_per_token() * config.hidden_size))?;
+    pub(crate) fn load(
+        config: &VisionConfig,
+        loader: &Loader<'_>,
+        device: &Device,
+    ) -> std::result::Result<Self, LoadError> {
+        let config = config.clone();
+        let source = loader.source("model.visual");
         let merger = source.below("merger");
         let merger_norm = merger.below("post_projection_norm");
         let eps = config.rms_norm_eps;
         Ok(Self {
-            patch_embed: Linear::new(patch_weight, Some(patch.tensor("bias")?)),
-            post_conv_norm: RmsNorm::load(&source, "post_conv_layernorm", eps)?,
+            patch_embed: Linear::load_with_bias(&source.below("patch_embed"), "proj")?,
+            post_conv_norm: RmsNorm::load(&source, "post_conv_layernorm", (eps, Normed::ForResidual))?,
             positions: PositionTable::new(
-                &source.below("embeddings").below("position_embedding").tensor("weight")?,
+                &source.below("embeddings").below("position_embedding").table("weight")?,
                 config.position_side,
             )?,
             blocks: (0..config.depth)
                 .map(|i| Block::load(&source.below("blocks").below(i), &config))
                 .collect::<std::result::Result<_, LoadError>>()?,
-            post_norm: RmsNorm::load(&source, "post_layernorm", eps)?,
-            downsample: Linear::new(downsample_weight.contiguous()?, Some(downsample.tensor("bias")?)),
+            post_norm: RmsNorm::load(&source, "post_layernorm", (eps, Normed::ForMatrices))?,
+            downsample: Linear::load_with_bias(&source, "downsample")?,
             merger: Merger {
                 proj: Linear::load(&merger, "proj")?,
                 norm_weight: merger_norm.tensor("weight")?,
@@ -90,6 +89,8 @@ impl VisionTower {
             },
             // Each axis has half of the head's pairs.
             inverse_frequencies: inverse_frequencies(config.rope_theta, config.head_dim / 2),
+            kernels: Kernels::of(source.plan(), config.head_dim),
+            numerics: source.plan().numerics,
             device: device.clone(),
             config,
         })
@@ -99,12 +100,15 @@ impl VisionTower {
     pub(crate) fn forward(&self, pixel_values: &[f32], grids: &[Grid]) -> Result<Tensor> {
         let c = &self.config;
         let patches: usize = grids.iter().map(|grid| grid.patches()).sum();
-        let x = Tensor::from_slice(pixel_values, (patches, c.patch_len()), &self.device)?;
+        let x = Tensor::from_slice(pixel_values, (patches, c.patch_len()), &self.device)?
+            .to_dtype(self.numerics.compute.dtype())?;
         let x = self.post_conv_norm.forward(&self.patch_embed.forward(&x)?)?;
-        let mut x = (x + self.position_embeddings(grids)?)?;
+        let mut x = (x + self.position_embeddings(grids)?.to_dtype(self.numerics.residual.dtype())?)?;
         let rotary = self.rotary(grids, patches)?;
+        let lengths = grids.iter().map(|grid| grid.patches()).collect();
+        let pictures = Segments::new(lengths, self.kernels, &self.device)?;
         for block in &self.blocks {
-            x = block.forward(&x, &rotary, grids, c)?;
+            x = block.forward(&x, &rotary, &pictures, c)?;
         }
         let tokens = patches / c.patches_per_token();
         let x = self.post_norm.forward(&x)?.reshape((tokens, c.patches_per_token() * c.hidden_size))?;
@@ -137,24 +141,37 @@ impl Block {
     fn load(source: &TensorSource<'_>, config: &VisionConfig) -> std::result::Result<Self, LoadError> {
         let attention = source.below("attn");
         Ok(Self {
-            norm1: RmsNorm::load(source, "norm1", config.rms_norm_eps)?,
+            norm1: RmsNorm::load(source, "norm1", (config.rms_norm_eps, Normed::ForMatrices))?,
             qkv: if config.attention_bias {
                 Linear::load_with_bias(&attention, "qkv")?
             } else {
                 Linear::load(&attention, "qkv")?
             },
             proj: Linear::load(&attention, "proj")?,
-            norm2: RmsNorm::load(source, "norm2", config.rms_norm_eps)?,
+            norm2: RmsNorm::load(source, "norm2", (config.rms_norm_eps, Normed::ForMatrices))?,
             mlp: GatedMlp::load(&source.below("mlp"))?,
         })
     }
 
-    fn forward(&self, x: &Tensor, rotary: &RotaryTable, grids: &[Grid], c: &VisionConfig) -> Result<Tensor> {
-        let x = (x + self.attend(&self.norm1.forward(x)?, rotary, grids, c)?)?;
-        &x + self.mlp.forward(&self.norm2.forward(&x)?)?
+    fn forward(
+        &self,
+        x: &Tensor,
+        rotary: &RotaryTable,
+        pictures: &Segments,
+        c: &VisionConfig,
+    ) -> Result<Tensor> {
+        let mixed = self.attend(&self.norm1.forward(x)?, rotary, pictures, c)?;
+        let x = (x + mixed.to_dtype(x.dtype())?)?;
+        &x + self.mlp.forward(&self.norm2.forward(&x)?)?.to_dtype(x.dtype())?
     }
 
-    fn attend(&self, x: &Tensor, rotary: &RotaryTable, grids: &[Grid], c: &VisionConfig) -> Result<Tensor> {
+    fn attend(
+        &self,
+        x: &Tensor,
+        rotary: &RotaryTable,
+        pictures: &Segments,
+        c: &VisionConfig,
+    ) -> Result<Tensor> {
         let rows = x.dim(0)?;
         // [rows, 3 · heads · d] to [3, heads, rows, d].
         let qkv = self
@@ -164,16 +181,13 @@ impl Block {
             .permute((1, 2, 0, 3))?
             .contiguous()?;
         let part = |i: usize| qkv.narrow(0, i, 1);
-        let turn = |x: Tensor| rope(&x.contiguous()?, &rotary.cos, &rotary.sin)?.squeeze(0);
+        // Turned in f32, as transformers does.
+        let turn = |x: Tensor| {
+            let turned = rope(&x.to_dtype(DType::F32)?.contiguous()?, &rotary.cos, &rotary.sin)?;
+            turned.squeeze(0)?.to_dtype(x.dtype())
+        };
         let (q, k, v) = (turn(part(0)?)?, turn(part(1)?)?, part(2)?.squeeze(0)?);
-        let mut start = 0;
-        let mut mixed = Vec::with_capacity(grids.len());
-        for grid in grids {
-            let of_grid = |t: &Tensor| t.narrow(1, start, grid.patches());
-            mixed.push(attention(&of_grid(&q)?, &of_grid(&k)?, &of_grid(&v)?, Visible::All)?);
-            start += grid.patches();
-        }
-        self.proj.forward(&Tensor::cat(&mixed, 0)?)
+        self.proj.forward(&pictures.attention(&q, &k, &v)?)
     }
 }
 

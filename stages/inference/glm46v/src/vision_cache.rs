@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use candle_core::Tensor;
 
-use crate::processor::PictureDigest;
+use crate::prepared::PictureDigest;
 
 /// The cache.
 #[derive(Debug)]

@@ -1,7 +1,8 @@
 //! The identity of a checkpoint, for run fingerprints and memo keys.
 //!
 //! `SHA-256( for each file in name order: name, 0x00, SHA-256 of the content )`. Any changed byte of a weight,
-//! configuration, tokenizer or template file gives another digest; copying or touching the folder does not.
+//! configuration, tokenizer or template file gives another digest; copying or touching the folder does not. With an adapter
+//! merged: the same form over the two parts `checkpoint` and `adapter`, each by its own digest.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -29,13 +30,27 @@ impl ModelDigest {
             .par_iter()
             .map(|name| Ok((name, content(&folder.join(name))?)))
             .collect::<Result<Vec<_>, LoadError>>()?;
+        Ok(Self::of_parts(parts.iter().map(|(name, content)| (name.as_str(), *content))))
+    }
+
+    /// The same over files whose content is at hand, in name order.
+    pub(super) fn of_contents<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Self {
+        Self::of_parts(files.into_iter().map(|(name, bytes)| (name, Sha256::digest(bytes).into())))
+    }
+
+    /// The digest of this checkpoint with an adapter merged into it.
+    pub(super) fn with_adapter(self, adapter: Self) -> Self {
+        Self::of_parts([("checkpoint", self.0), ("adapter", adapter.0)])
+    }
+
+    fn of_parts<'a>(parts: impl IntoIterator<Item = (&'a str, [u8; 32])>) -> Self {
         let mut whole = Sha256::new();
         for (name, content) in parts {
             whole.update(name.as_bytes());
             whole.update([0]);
             whole.update(content);
         }
-        Ok(Self(whole.finalize().into()))
+        Self(whole.finalize().into())
     }
 }
 

@@ -11,13 +11,19 @@
 //!         ├─ model.safetensors
 //!         │  or model.safetensors.index.json and its shards ──▶ Weights: every tensor of the architecture, no other
 //!         └─ all of these ────────────────────────────────────▶ digest
+//!
+//! Weights ─ amend (adapters) ─ Loader: by Plan to floating point or quantised, from or into the weight cache ─▶ model
 //! ```
 //!
 //! Invariant: a [`Checkpoint`] has exactly the tensors that its `config.json` asks for, in those shapes, in a type
 //! that can be read. Files that are not in the diagram are not read and not part of the digest.
 
+mod adapter;
 mod digest;
+mod loading;
 mod manifest;
+mod plan;
+mod weight_cache;
 mod weights;
 
 use std::collections::BTreeSet;
@@ -26,8 +32,14 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use self::adapter::Adapter;
+pub use self::adapter::AdapterError;
 pub use self::digest::ModelDigest;
-pub(crate) use self::weights::{TensorSource, Weights};
+pub(crate) use self::loading::{Loader, TensorSource};
+pub(crate) use self::manifest::{Entry, Manifest, Role};
+pub(crate) use self::plan::{Held, Plan};
+pub use self::weight_cache::{CacheFault, CacheUse};
+pub(crate) use self::weights::Weights;
 use crate::chat::SpecialTokens;
 use crate::config::ModelConfig;
 use crate::error::LoadError;
@@ -44,6 +56,9 @@ pub struct Checkpoint {
     pub(crate) template: String,
     pub(crate) special_tokens: SpecialTokens,
     pub(crate) weights: Weights,
+    pub(crate) manifest: Manifest,
+    /// Where quantised weights are kept between starts.
+    pub(crate) cache: Option<PathBuf>,
     digest: ModelDigest,
 }
 
@@ -75,9 +90,41 @@ impl Checkpoint {
         let template = template(&mut folder, tokenizer_config.as_ref())?;
         let special_tokens = SpecialTokens::parse(tokenizer_config.as_ref());
         let weights = Weights::open(&shards(&mut folder)?)?;
-        manifest::check(&config, &weights)?;
+        let manifest = Manifest::of(&config);
+        manifest.check(&config, &weights)?;
         let digest = ModelDigest::of_files(&folder.path, &folder.used)?;
-        Ok(Self { config, pictures, tokenizer, template, special_tokens, weights, digest })
+        Ok(Self {
+            config,
+            pictures,
+            tokenizer,
+            template,
+            special_tokens,
+            weights,
+            manifest,
+            cache: None,
+            digest,
+        })
+    }
+
+    /// Keeps quantised weights as a GGUF file in `folder`, which is made when it is needed, so that the next start reads
+    /// them instead of quantising again. The file is of use to this library alone, may be deleted at any time, and is
+    /// made anew when it is damaged or of another checkpoint, format or version.
+    #[must_use]
+    pub fn with_weight_cache(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.cache = Some(folder.into());
+        self
+    }
+
+    /// Merges the PEFT LoRA adapter of `folder` into the weights as they are loaded. The digest is then another one.
+    pub fn with_adapter(mut self, folder: impl AsRef<Path>) -> Result<Self, LoadError> {
+        let folder = folder.as_ref();
+        if self.weights.amend.is_some() {
+            return Err(LoadError::Adapter { folder: folder.to_owned(), source: AdapterError::Second });
+        }
+        let adapter = Adapter::open(folder, &self.manifest)?;
+        self.digest = self.digest.with_adapter(adapter.digest());
+        self.weights.amend = Some(adapter.amend());
+        Ok(self)
     }
 
     /// The architecture's numbers.

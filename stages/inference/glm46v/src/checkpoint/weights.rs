@@ -7,13 +7,20 @@ use candle_core::safetensors::MmapedSafetensors;
 use candle_core::{DType, Device, Tensor};
 use safetensors::Dtype;
 
-use crate::error::LoadError;
+use crate::error::{LoadError, Names};
 
 /// All tensors of a checkpoint. A damaged header or a file cut short fails in [`Weights::open`].
 pub(crate) struct Weights {
     files: Vec<WeightFile>,
     tensors: BTreeMap<String, Stored>,
+    /// What is done to a tensor after it is read and before it is converted or quantised, by name. It gets the tensor as
+    /// it is stored, on the CPU, and may return another type of the same shape. Whoever sets it also changes the
+    /// checkpoint's digest, under which converted weights are cached.
+    pub(crate) amend: Option<Amend>,
 }
+
+/// A change of tensors while they are loaded; those that it does not know it returns as they are.
+pub(crate) type Amend = Box<dyn Fn(&str, Tensor) -> Result<Tensor, LoadError> + Send + Sync>;
 
 struct WeightFile {
     path: PathBuf,
@@ -31,7 +38,7 @@ impl Weights {
     /// Maps the files and reads their headers. safetensors itself checks that headers and data agree with the length
     /// of the file.
     pub(super) fn open(paths: &[PathBuf]) -> Result<Self, LoadError> {
-        let mut weights = Self { files: Vec::new(), tensors: BTreeMap::new() };
+        let mut weights = Self { files: Vec::new(), tensors: BTreeMap::new(), amend: None };
         for path in paths {
             weights.add(map(path)?)?;
         }
@@ -72,21 +79,48 @@ impl Weights {
                 expected: expected.to_vec(),
             });
         }
-        match stored.dtype {
-            Dtype::F32 | Dtype::F16 | Dtype::BF16 => Ok(()),
-            other => Err(LoadError::TensorDtype { name: name.to_owned(), dtype: format!("{other:?}") }),
+        match readable(stored.dtype) {
+            Some(_) => Ok(()),
+            None => {
+                Err(LoadError::TensorDtype { name: name.to_owned(), dtype: format!("{:?}", stored.dtype) })
+            }
         }
     }
 
-    /// The tensors below `prefix`, as f32 on `device`.
-    pub(crate) fn source<'a>(&'a self, device: &'a Device, prefix: &str) -> TensorSource<'a> {
-        TensorSource { weights: self, device, prefix: prefix.to_owned() }
+    /// The type in which a tensor is stored, if it is one that can be read.
+    pub(crate) fn dtype(&self, name: &str) -> Option<DType> {
+        readable(self.stored(name)?.dtype)
+    }
+
+    /// One tensor on the CPU, as it is stored, or as [`Weights::amend`] makes it.
+    pub(crate) fn read(&self, name: &str) -> Result<Tensor, LoadError> {
+        let stored = self.find(name)?;
+        let file = self.files.get(stored.file).ok_or_else(|| missing(name))?;
+        let tensor = file
+            .map
+            .load(name, &Device::Cpu)
+            .map_err(|source| LoadError::Weights { path: file.path.clone(), source })?;
+        match &self.amend {
+            Some(amend) => amend(name, tensor),
+            None => Ok(tensor),
+        }
     }
 
     fn find(&self, name: &str) -> Result<&Stored, LoadError> {
-        self.tensors
-            .get(name)
-            .ok_or_else(|| LoadError::TensorsMissing { names: crate::error::Names(vec![name.to_owned()]) })
+        self.tensors.get(name).ok_or_else(|| missing(name))
+    }
+}
+
+fn missing(name: &str) -> LoadError {
+    LoadError::TensorsMissing { names: Names(vec![name.to_owned()]) }
+}
+
+fn readable(dtype: Dtype) -> Option<DType> {
+    match dtype {
+        Dtype::F32 => Some(DType::F32),
+        Dtype::F16 => Some(DType::F16),
+        Dtype::BF16 => Some(DType::BF16),
+        _ => None,
     }
 }
 
@@ -98,30 +132,4 @@ fn map(path: &Path) -> Result<WeightFile, LoadError> {
     let map = unsafe { MmapedSafetensors::new(path) }
         .map_err(|source| LoadError::Weights { path: path.to_owned(), source })?;
     Ok(WeightFile { path: path.to_owned(), map })
-}
-
-/// A place in the tree of tensor names, from which modules take their weights.
-pub(crate) struct TensorSource<'a> {
-    weights: &'a Weights,
-    device: &'a Device,
-    prefix: String,
-}
-
-impl TensorSource<'_> {
-    /// The subtree `name`.
-    pub(crate) fn below(&self, name: impl std::fmt::Display) -> Self {
-        Self { prefix: format!("{}.{name}", self.prefix), ..*self }
-    }
-
-    /// One tensor as f32; bf16 and f16 are widened, which is exact.
-    pub(crate) fn tensor(&self, name: &str) -> Result<Tensor, LoadError> {
-        let name = format!("{}.{name}", self.prefix);
-        let stored = self.weights.find(&name)?;
-        let file =
-            self.weights.files.get(stored.file).ok_or_else(|| LoadError::TensorsMissing {
-                names: crate::error::Names(vec![name.clone()]),
-            })?;
-        let wrap = |source| LoadError::Weights { path: file.path.clone(), source };
-        file.map.load(&name, self.device).and_then(|t| t.to_dtype(DType::F32)).map_err(wrap)
-    }
 }

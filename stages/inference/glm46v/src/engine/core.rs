@@ -2,68 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::Instant;
 
 use candle_core::Tensor;
 
-use super::EngineLoad;
-use super::places::Place;
+use super::job::{Job, Message, Progress, Task, Written};
+use super::load::Load;
+use super::scoring::Branches;
 use crate::error::RequestError;
 use crate::kv_store::{KvStore, Span};
 use crate::layers::Products;
 use crate::model::{Model, Sequence, Work};
-use crate::patches::Grid;
-use crate::processor::{PictureDigest, Prepared};
-use crate::request::{Capture, FinishReason, GenerateOptions, Timings};
-use crate::sampler::{Chosen, Sampler, TokenScore};
-use crate::scheduler::{Arrival, Chunk, Plan, Priority, Scheduler, SequenceId, TokenContent};
+use crate::request::FinishReason;
+use crate::sampler::Chosen;
+use crate::scheduler::{Arrival, Chunk, Plan, Scheduler, SequenceId, TokenContent};
 use crate::vision_cache::VisionCache;
-
-/// Patches that go through the vision tower at once, where pictures may share a pass.
-const VISION_PATCHES: usize = 4096;
-
-/// To the thread.
-pub(crate) enum Message {
-    Generate(Box<Job>),
-    /// Only wakes it: the flag beside the channel says that it is to stop.
-    Stop,
-}
-
-/// A prepared request.
-pub(crate) struct Job {
-    pub(crate) prepared: Prepared,
-    pub(crate) options: GenerateOptions,
-    pub(crate) sampler: Sampler,
-    pub(crate) priority: Priority,
-    pub(crate) deadline: Option<Instant>,
-    pub(crate) queued_at: Instant,
-    pub(crate) cancelled: Arc<AtomicBool>,
-    /// Where each token goes as it comes.
-    pub(crate) stream: Option<SyncSender<TokenScore>>,
-    pub(crate) reply: SyncSender<Result<Finished, RequestError>>,
-    /// Held until the request is gone.
-    pub(crate) place: Place,
-}
-
-/// What the model made of a request.
-pub(crate) struct Finished {
-    pub(crate) job: Unanswered,
-    pub(crate) ids: Vec<u32>,
-    pub(crate) scores: Vec<TokenScore>,
-    pub(crate) step_logits: Vec<Vec<f32>>,
-    pub(crate) finish_reason: FinishReason,
-    pub(crate) vision_tokens: usize,
-    pub(crate) cached_tokens: usize,
-    pub(crate) timings: Timings,
-}
-
-/// What is left of a job when its channels are gone.
-pub(crate) struct Unanswered {
-    pub(crate) prepared: Prepared,
-    pub(crate) options: GenerateOptions,
-}
 
 /// What the thread owns.
 pub(crate) struct Parts {
@@ -73,29 +28,25 @@ pub(crate) struct Parts {
     pub(crate) eos_token_ids: Vec<u32>,
     pub(crate) merge: usize,
     pub(crate) products: Products,
+    /// Rows of one step at most.
+    pub(crate) step_rows: usize,
     pub(crate) vision_cache_bytes: u64,
     pub(crate) load: Arc<Load>,
 }
 
 pub(crate) struct Core {
-    parts: Parts,
-    vision_cache: VisionCache,
+    pub(super) parts: Parts,
+    pub(super) vision_cache: VisionCache,
     started: Instant,
-    active: BTreeMap<SequenceId, Active>,
+    pub(super) active: BTreeMap<SequenceId, Active>,
 }
 
 /// A request that the scheduler knows.
-struct Active {
-    job: Job,
-    ids: Vec<u32>,
-    scores: Vec<TokenScore>,
-    step_logits: Vec<Vec<f32>>,
+pub(super) struct Active {
+    pub(super) job: Job,
     /// Vision tokens, from the step that first needs them to the end of the prompt.
-    pictures: Vec<Option<Tensor>>,
-    first_step: Option<Instant>,
-    first_token: Option<Instant>,
-    vision: Duration,
-    cached_tokens: usize,
+    pub(super) pictures: Vec<Option<Tensor>>,
+    pub(super) progress: Progress,
 }
 
 impl Core {
@@ -120,7 +71,7 @@ impl Core {
             self.drop_cancelled();
             let plan = self.parts.scheduler.plan(self.started.elapsed());
             for id in &plan.expired {
-                self.answer(*id, Err(RequestError::DeadlineExceeded));
+                self.fail(*id, RequestError::DeadlineExceeded);
             }
             self.run(&plan);
             self.parts.load.note_state(&self.parts.scheduler);
@@ -145,31 +96,37 @@ impl Core {
     }
 
     fn note(&mut self, message: Message) {
-        let Message::Generate(job) = message else { return };
-        let arrival = Arrival {
-            prompt: job.prepared.contents(self.parts.merge),
-            max_new_tokens: job.options.max_new_tokens,
-            priority: job.priority,
-            deadline: job.deadline.map(|deadline| deadline.saturating_duration_since(self.started)),
-        };
-        match self.parts.scheduler.submit(arrival, self.started.elapsed()) {
-            Ok(id) => {
-                let pictures = vec![None; job.prepared.grids.len()];
-                self.active.insert(id, Active::new(*job, pictures));
-            }
-            Err(too_large) => {
-                let error =
-                    RequestError::StoreTooSmall { tokens: too_large.tokens, capacity: too_large.capacity };
-                // A caller that has gone away needs no answer.
-                let _ = job.reply.send(Err(error));
+        let Message::Arrivals(jobs) = message else { return };
+        for job in jobs {
+            let (max_new_tokens, spare_blocks) = job.room();
+            let arrival = Arrival {
+                prompt: job.prepared.contents(self.parts.merge),
+                max_new_tokens,
+                spare_blocks,
+                priority: job.priority,
+                deadline: job.deadline.map(|deadline| deadline.saturating_duration_since(self.started)),
+            };
+            match self.parts.scheduler.submit(arrival, self.started.elapsed()) {
+                Ok(id) => {
+                    let pictures = vec![None; job.prepared.grids.len()];
+                    self.active.insert(id, Active { job, pictures, progress: Progress::default() });
+                }
+                Err(too_large) => job.fail(RequestError::StoreTooSmall {
+                    tokens: too_large.tokens,
+                    capacity: too_large.capacity,
+                }),
             }
         }
     }
 
     /// Requests that have not begun: their reply channels close, which callers read as a stopped engine.
     fn give_up_waiting(&mut self) {
-        let waiting: Vec<SequenceId> =
-            self.active.iter().filter(|(_, active)| active.first_step.is_none()).map(|(id, _)| *id).collect();
+        let waiting: Vec<SequenceId> = self
+            .active
+            .iter()
+            .filter(|(_, active)| active.progress.first_step.is_none())
+            .map(|(id, _)| *id)
+            .collect();
         for id in waiting {
             self.parts.scheduler.remove(id);
             self.active.remove(&id);
@@ -181,119 +138,24 @@ impl Core {
         let gone: Vec<SequenceId> =
             self.active.iter().filter(|(_, active)| cancelled(active)).map(|(id, _)| *id).collect();
         for id in gone {
-            self.answer(id, Err(RequestError::Cancelled));
+            self.fail(id, RequestError::Cancelled);
         }
     }
 
     fn run(&mut self, plan: &Plan) {
         for chunk in &plan.chunks {
             if let Some(active) = self.active.get_mut(&chunk.sequence)
-                && active.first_step.is_none()
+                && active.progress.first_step.is_none()
             {
-                active.first_step = Some(Instant::now());
-                active.cached_tokens = self.parts.scheduler.found(chunk.sequence);
-                self.parts.load.note_prompt(active.job.prepared.input_ids.len(), active.cached_tokens);
+                active.progress.first_step = Some(Instant::now());
+                let found = self.parts.scheduler.found(chunk.sequence);
+                active.progress.cached_tokens = found;
+                self.parts.load.note_prompt(active.job.prepared.input_ids.len(), found);
             }
         }
         let mut chunks: Vec<&Chunk> = plan.chunks.iter().collect();
         self.look(&mut chunks);
         self.step(&chunks);
-    }
-
-    /// Looks at the pictures that the rows of `chunks` stand for. Chunks of a request whose pictures cannot be looked at
-    /// are taken out.
-    fn look(&mut self, chunks: &mut Vec<&Chunk>) {
-        let mut unseen: BTreeMap<PictureDigest, (SequenceId, usize)> = BTreeMap::new();
-        let mut wanted = Vec::new();
-        for chunk in chunks.iter() {
-            let Some(active) = self.active.get_mut(&chunk.sequence) else { continue };
-            let prepared = &active.job.prepared;
-            for index in self.parts.model.pictures_in(prepared, chunk.past..chunk.past + chunk.rows) {
-                let (Some(digest), Some(place)) =
-                    (prepared.picture_digests.get(index).copied(), active.pictures.get_mut(index))
-                else {
-                    continue;
-                };
-                if place.is_some() {
-                    continue;
-                }
-                *place = self.vision_cache.get(&digest);
-                if place.is_some() {
-                    self.parts.load.cached_pictures.fetch_add(1, Ordering::Relaxed);
-                } else {
-                    unseen.entry(digest).or_insert((chunk.sequence, index));
-                    wanted.push((chunk.sequence, index, digest));
-                }
-            }
-        }
-        let mut seen: BTreeMap<PictureDigest, Tensor> = BTreeMap::new();
-        for batch in self.vision_batches(unseen.into_iter().collect()) {
-            let start = Instant::now();
-            match self.look_at(&batch) {
-                Ok(tokens) => {
-                    self.parts.load.pictures.fetch_add(batch.len() as u64, Ordering::Relaxed);
-                    let share = start.elapsed() / batch.len().max(1) as u32;
-                    for ((digest, (id, _)), tokens) in batch.into_iter().zip(tokens) {
-                        if let Some(active) = self.active.get_mut(&id) {
-                            active.vision += share;
-                        }
-                        self.vision_cache.put(digest, tokens.clone());
-                        seen.insert(digest, tokens);
-                    }
-                }
-                Err(error) => {
-                    // One request is told what went wrong, all of them that they have no answer.
-                    let mut error = Some(error);
-                    for (_, (id, _)) in batch {
-                        let source =
-                            error.take().unwrap_or_else(|| candle_core::Error::msg("as for another picture"));
-                        self.answer(id, Err(source.into()));
-                    }
-                }
-            }
-        }
-        for (id, index, digest) in wanted {
-            let tokens = seen.get(&digest).cloned();
-            if tokens.is_none() && self.active.contains_key(&id) {
-                self.answer(id, Err(candle_core::Error::msg("the picture could not be looked at").into()));
-            }
-            if let Some(place) = self.active.get_mut(&id).and_then(|active| active.pictures.get_mut(index)) {
-                *place = tokens;
-            }
-        }
-        chunks.retain(|chunk| self.active.contains_key(&chunk.sequence));
-    }
-
-    /// Pictures of one pass each. Alone where scores must not depend on the pictures beside it.
-    fn vision_batches(&self, unseen: Vec<Picture>) -> Vec<Vec<Picture>> {
-        let patches = |(_, (id, index)): &Picture| {
-            let grid = self.active.get(id).and_then(|active| active.job.prepared.grids.get(*index));
-            grid.map_or(0, |grid| grid.patches())
-        };
-        let mut batches: Vec<(usize, Vec<Picture>)> = Vec::new();
-        for picture in unseen {
-            let size = patches(&picture);
-            match batches.last_mut() {
-                Some((held, batch))
-                    if self.parts.products == Products::Whole && *held + size <= VISION_PATCHES =>
-                {
-                    *held += size;
-                    batch.push(picture);
-                }
-                _ => batches.push((size, vec![picture])),
-            }
-        }
-        batches.into_iter().map(|(_, batch)| batch).collect()
-    }
-
-    fn look_at(&self, batch: &[Picture]) -> candle_core::Result<Vec<Tensor>> {
-        let (mut pixels, mut grids): (Vec<f32>, Vec<Grid>) = (Vec::new(), Vec::new());
-        for (_, (id, index)) in batch {
-            let Some(active) = self.active.get(id) else { candle_core::bail!("the request is gone") };
-            pixels.extend_from_slice(active.job.prepared.pixels_of(*index));
-            grids.extend(active.job.prepared.grids.get(*index));
-        }
-        self.parts.model.look(&pixels, &grids)
     }
 
     /// Runs chunks in one step. What fails is split: first by request, then by rows, so that one request's failure, or a
@@ -312,7 +174,7 @@ impl Core {
                 }
             }
             Err(error) => match chunks {
-                [chunk] if chunk.rows == 1 => self.answer(chunk.sequence, Err(error.into())),
+                [chunk] if chunk.rows == 1 => self.fail(chunk.sequence, error.into()),
                 [chunk] => {
                     let rows = chunk.rows / 2;
                     let first = Chunk { rows, samples: false, ..(*chunk).clone() };
@@ -341,7 +203,7 @@ impl Core {
             work.push(Work {
                 sequence: Sequence {
                     prompt: &active.job.prepared,
-                    generated: &active.ids,
+                    generated: active.job.written(),
                     pictures: &active.pictures,
                 },
                 span: Span { past: chunk.past, rows: chunk.rows, blocks: &chunk.blocks },
@@ -351,7 +213,7 @@ impl Core {
         self.parts.model.step(&work, self.parts.products, &self.parts.store)
     }
 
-    /// Notes a chunk's rows as computed, and the token that its scores give.
+    /// Notes a chunk's rows as computed, and goes on from the scores that follow them.
     fn feed_back(&mut self, chunk: &Chunk, scores: Option<Vec<f32>>) {
         let id = chunk.sequence;
         let Some(active) = self.active.get_mut(&id) else { return };
@@ -359,18 +221,23 @@ impl Core {
             self.parts.scheduler.computed(chunk, None);
             return;
         };
-        let next = match active.job.sampler.next(&logits, &active.ids) {
+        if active.progress.first_token.is_none() {
+            active.progress.first_token = Some(Instant::now());
+            // The prompt is in the store; should it have to be computed again, the cache may still have them.
+            active.pictures.fill(None);
+        }
+        let writing = match &mut active.job.task {
+            Task::Write(writing) => writing,
+            Task::Score(_) => return self.score(chunk, &logits),
+        };
+        let Chosen { id: next, completes } = match writing.sampler.next(&logits, &writing.so_far.ids) {
             Ok(next) => next,
-            Err(error) => return self.answer(id, Err(error)),
+            Err(error) => return self.fail(id, error),
         };
-        let Chosen { id: next, completes } = next;
-        active.push(next, logits);
-        self.parts.load.generated_tokens.fetch_add(1, Ordering::Relaxed);
-        let ended = if completes {
-            Some(FinishReason::Stop)
-        } else {
-            finished(&active.ids, next, active.job.options, &self.parts.eos_token_ids)
-        };
+        writing.push(next, logits);
+        self.parts.load.note_token();
+        let ended =
+            if completes { Some(FinishReason::Stop) } else { writing.ends(&self.parts.eos_token_ids) };
         self.parts.scheduler.computed(chunk, ended.is_none().then(|| TokenContent::text(next)));
         if let Some(reason) = ended {
             self.parts.scheduler.remove(id);
@@ -380,151 +247,59 @@ impl Core {
         }
     }
 
-    /// Ends a request with an error.
-    fn answer(&mut self, id: SequenceId, answer: Result<Finished, RequestError>) {
-        self.parts.scheduler.remove(id);
-        if let Some(active) = self.active.remove(&id) {
-            // A caller that has gone away needs no answer.
-            let _ = active.job.reply.send(answer);
+    /// Scores the continuations behind a prompt whose last rows are `chunk`. The steps this takes are the request's own:
+    /// others go on when it is done.
+    fn score(&mut self, chunk: &Chunk, after_prompt: &[f32]) {
+        let id = chunk.sequence;
+        // Whatever becomes of it, the prompt is there for the next one.
+        self.parts.scheduler.computed(chunk, None);
+        let Some(Active { job, .. }) = self.active.get(&id) else { return };
+        let Task::Score(scoring) = &job.task else { return };
+        let scores =
+            Branches::new(&self.parts, job, chunk).score(&scoring.trees, scoring.continuations, after_prompt);
+        match scores {
+            Ok(scores) => {
+                self.parts.load.note_scored(scores.len());
+                self.parts.scheduler.remove(id);
+                let Some(Active { job: Job { task: Task::Score(scoring), place, .. }, .. }) =
+                    self.active.remove(&id)
+                else {
+                    return;
+                };
+                // Free before the caller hears of it, who may ask again at once.
+                drop(place);
+                // A caller that has gone away needs no answer.
+                let _ = scoring.reply.send(Ok(scores));
+            }
+            Err(error) => self.fail(id, error),
         }
     }
-}
 
-/// A picture, and the request and place to take it from.
-type Picture = (PictureDigest, (SequenceId, usize));
-
-fn finished(ids: &[u32], last: u32, options: GenerateOptions, eos: &[u32]) -> Option<FinishReason> {
-    if eos.contains(&last) {
-        Some(FinishReason::Stop)
-    } else if options.repetition.is_looping(ids) {
-        Some(FinishReason::Repetition)
-    } else if ids.len() >= options.max_new_tokens {
-        Some(FinishReason::Length)
-    } else {
-        None
+    /// Ends a request with an error.
+    pub(super) fn fail(&mut self, id: SequenceId, error: RequestError) {
+        self.parts.scheduler.remove(id);
+        if let Some(active) = self.active.remove(&id) {
+            active.job.fail(error);
+        }
     }
 }
 
 impl Active {
-    fn new(job: Job, pictures: Vec<Option<Tensor>>) -> Self {
-        Self {
-            job,
-            ids: Vec::new(),
-            scores: Vec::new(),
-            step_logits: Vec::new(),
-            pictures,
-            first_step: None,
-            first_token: None,
-            vision: Duration::ZERO,
-            cached_tokens: 0,
-        }
-    }
-
-    fn push(&mut self, id: u32, logits: Vec<f32>) {
-        if self.first_token.is_none() {
-            self.first_token = Some(Instant::now());
-            // The prompt is in the store; should it have to be computed again, the cache may still have them.
-            self.pictures.fill(None);
-        }
-        self.ids.push(id);
-        let top = self.job.options.top_logprobs;
-        if top.is_some() || self.job.stream.is_some() {
-            let score = TokenScore::of(&logits, id, top.unwrap_or(0));
-            if let Some(stream) = &self.job.stream {
-                // A reader that has gone away cancels the whole request.
-                let _ = stream.try_send(score.clone());
-            }
-            if top.is_some() {
-                self.scores.push(score);
-            }
-        }
-        if self.job.options.capture == Capture::Logits {
-            self.step_logits.push(logits);
-        }
-    }
-
     fn finish(self, finish_reason: FinishReason, merge: usize) {
-        let Job { prepared, options, queued_at, reply, stream, place, .. } = self.job;
-        let (first_step, first_token) =
-            (self.first_step.unwrap_or(queued_at), self.first_token.unwrap_or(queued_at));
-        let timings = Timings {
-            preprocess: Duration::ZERO,
-            queue: first_step - queued_at,
-            vision: self.vision,
-            prefill: first_token.saturating_duration_since(first_step).saturating_sub(self.vision),
-            decode: first_token.elapsed(),
-        };
-        let finished = Finished {
+        let Job { prepared, task, queued_at, place, .. } = self.job;
+        let Task::Write(writing) = task else { return };
+        let written = Written {
             vision_tokens: prepared.vision_tokens(merge),
-            job: Unanswered { prepared, options },
-            ids: self.ids,
-            scores: self.scores,
-            step_logits: self.step_logits,
+            prepared,
+            answer: writing.so_far,
+            options: writing.options,
             finish_reason,
-            cached_tokens: self.cached_tokens,
-            timings,
+            cached_tokens: self.progress.cached_tokens,
+            timings: self.progress.timings(queued_at),
         };
         // Free before the caller hears of it, who may ask again at once.
-        drop((place, stream));
+        drop((place, writing.stream));
         // A caller that has gone away needs no answer.
-        let _ = reply.send(Ok(finished));
-    }
-}
-
-/// [`EngineLoad`] as the thread keeps it. Single numbers for metrics: read one by one, they may be of two steps.
-#[derive(Debug, Default)]
-pub(crate) struct Load {
-    waiting: AtomicU64,
-    running: AtomicU64,
-    kv_blocks_used: AtomicU64,
-    kv_blocks: AtomicU64,
-    steps: AtomicU64,
-    rows: AtomicU64,
-    generated_tokens: AtomicU64,
-    prompt_tokens: AtomicU64,
-    cached_tokens: AtomicU64,
-    preemptions: AtomicU64,
-    pictures: AtomicU64,
-    cached_pictures: AtomicU64,
-}
-
-impl Load {
-    pub(super) fn read(&self) -> EngineLoad {
-        let of = |number: &AtomicU64| number.load(Ordering::Relaxed);
-        EngineLoad {
-            waiting: of(&self.waiting),
-            running: of(&self.running),
-            kv_blocks_used: of(&self.kv_blocks_used),
-            kv_blocks: of(&self.kv_blocks),
-            steps: of(&self.steps),
-            rows: of(&self.rows),
-            generated_tokens: of(&self.generated_tokens),
-            prompt_tokens: of(&self.prompt_tokens),
-            cached_tokens: of(&self.cached_tokens),
-            preemptions: of(&self.preemptions),
-            pictures: of(&self.pictures),
-            cached_pictures: of(&self.cached_pictures),
-        }
-    }
-
-    fn set_store(&self, blocks: usize) {
-        self.kv_blocks.store(blocks as u64, Ordering::Relaxed);
-    }
-
-    fn note_prompt(&self, tokens: usize, cached: usize) {
-        self.prompt_tokens.fetch_add(tokens as u64, Ordering::Relaxed);
-        self.cached_tokens.fetch_add(cached as u64, Ordering::Relaxed);
-    }
-
-    fn note_step(&self, rows: usize) {
-        self.steps.fetch_add(1, Ordering::Relaxed);
-        self.rows.fetch_add(rows as u64, Ordering::Relaxed);
-    }
-
-    fn note_state(&self, scheduler: &Scheduler) {
-        self.waiting.store(scheduler.waiting() as u64, Ordering::Relaxed);
-        self.running.store(scheduler.running() as u64, Ordering::Relaxed);
-        self.kv_blocks_used.store(scheduler.blocks().1 as u64, Ordering::Relaxed);
-        self.preemptions.store(scheduler.preemptions(), Ordering::Relaxed);
+        let _ = writing.reply.send(Ok(written));
     }
 }

@@ -17,6 +17,8 @@ struct Load {
     prompt: usize,
     family: u32,
     answer: usize,
+    /// Above 0: the prompt alone, whose spare blocks are then written to.
+    spare: usize,
     priority: Priority,
     deadline_after: Option<u64>,
     cancelled_after: Option<u64>,
@@ -25,12 +27,14 @@ struct Load {
 fn load() -> impl Strategy<Value = Load> {
     let priority = prop_oneof![Just(Priority::Urgent), Just(Priority::Routine)];
     let some_step = || prop_oneof![4 => Just(None), 1 => (1u64..60).prop_map(Some)];
-    (0u64..40, 1usize..200, 0u32..3, 1usize..60, priority, some_step(), some_step()).prop_map(
-        |(at_step, prompt, family, answer, priority, deadline_after, cancelled_after)| Load {
+    let spare = prop_oneof![3 => Just(0), 1 => 1usize..5];
+    (0u64..40, 1usize..200, 0u32..3, 1usize..60, spare, priority, some_step(), some_step()).prop_map(
+        |(at_step, prompt, family, answer, spare, priority, deadline_after, cancelled_after)| Load {
             at_step,
             prompt,
             family,
-            answer,
+            answer: if spare > 0 { 0 } else { answer },
+            spare,
             priority,
             deadline_after,
             cancelled_after,
@@ -50,7 +54,8 @@ fn fingerprint(tokens: &[TokenContent]) -> u64 {
 struct World {
     scheduler: Scheduler,
     store: HashMap<(BlockId, usize), u64>,
-    tokens: BTreeMap<SequenceId, (Vec<TokenContent>, usize)>,
+    /// Tokens, how many there are at the end, spare blocks.
+    tokens: BTreeMap<SequenceId, (Vec<TokenContent>, usize, usize)>,
 }
 
 impl World {
@@ -63,7 +68,7 @@ impl World {
         }
         for chunk in &plan.chunks {
             assert!(chunk.rows > 0 && chunk.blocks.len() * BLOCK >= chunk.past + chunk.rows);
-            let (tokens, end) = self.tokens.get_mut(&chunk.sequence).unwrap();
+            let (tokens, end, spare) = self.tokens.get_mut(&chunk.sequence).unwrap();
             for at in 0..chunk.past {
                 let held = self.store.get(&(chunk.blocks[at / BLOCK], at % BLOCK));
                 assert_eq!(held, Some(&fingerprint(&tokens[..=at])), "row {at} was overwritten");
@@ -73,9 +78,14 @@ impl World {
             }
             assert_eq!(chunk.samples, chunk.past + chunk.rows == tokens.len());
             if chunk.samples {
+                let held = (chunk.past + chunk.rows).div_ceil(BLOCK);
+                assert!(chunk.blocks.len() >= held + *spare, "a spare block is missing");
+                for block in &chunk.blocks[held..] {
+                    self.store.extend((0..BLOCK).map(|row| ((*block, row), 0)));
+                }
                 let next = TokenContent::text(tokens.len() as u32 % 7);
                 tokens.push(next);
-                if tokens.len() == *end {
+                if tokens.len() >= *end {
                     self.scheduler.computed(chunk, None);
                     self.scheduler.remove(chunk.sequence);
                     self.tokens.remove(&chunk.sequence);
@@ -115,14 +125,15 @@ proptest! {
                 let arrival = Arrival {
                     prompt: prompt.clone(),
                     max_new_tokens: load.answer,
+                    spare_blocks: load.spare,
                     priority: load.priority,
                     deadline: load.deadline_after.map(|steps| now + Duration::from_secs(steps)),
                 };
-                let fits = load.prompt + load.answer <= blocks as usize * BLOCK;
+                let fits = (load.prompt + load.answer).div_ceil(BLOCK) + load.spare <= blocks as usize;
                 match world.scheduler.submit(arrival, now) {
                     Ok(id) => {
                         prop_assert!(fits);
-                        world.tokens.insert(id, (prompt, load.prompt + load.answer));
+                        world.tokens.insert(id, (prompt, load.prompt + load.answer, load.spare));
                         if let Some(steps) = load.cancelled_after {
                             cancels.entry(step + steps).or_default().push(id);
                         }
@@ -153,7 +164,7 @@ fn text(tokens: usize, first: u32) -> Vec<TokenContent> {
 }
 
 fn arrival(tokens: usize, first: u32, priority: Priority) -> Arrival {
-    Arrival { prompt: text(tokens, first), max_new_tokens: 8, priority, deadline: None }
+    Arrival { prompt: text(tokens, first), max_new_tokens: 8, spare_blocks: 0, priority, deadline: None }
 }
 
 fn all_rows(plan: &Plan) -> Vec<(u64, usize, usize)> {

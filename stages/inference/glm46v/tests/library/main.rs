@@ -3,10 +3,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a fixture that is not as expected fails the test")]
 
+mod adapter;
+mod agreement;
 mod batching;
+mod case;
 mod damaged_folder;
 mod grammar;
+mod numerics;
 mod parity;
 mod preprocessing;
 mod requests;
+mod scoring;
 mod support;
+mod wide;

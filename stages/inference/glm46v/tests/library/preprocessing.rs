@@ -1,6 +1,7 @@
 //! Sizes, pixels, frames and positions equal those of Pillow and transformers, and keep their promises on any input.
 
-use crate::support::{Tensors, fixtures};
+use crate::case::Tensors;
+use crate::support::fixtures;
 use glm46v::{
     Grid, Normalize, PictureConfig, ResizeTask, Run, VideoConfig, VideoGeneration, positions, resize_bicubic,
     sample_frames, smart_resize,

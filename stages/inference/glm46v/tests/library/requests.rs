@@ -3,9 +3,11 @@
 use crate::support::{copy_of, edit, engine, fixtures, untrained};
 use glm46v::{
     Capture, Checkpoint, Determinism, Engine, EngineOptions, FinishReason, FrameTiming, GenerateOptions,
-    Media, Message, ModelMarks, Part, Prompt, RepetitionStop, Request, RequestError, Role, Thinking, Video,
+    LoadError, Media, Message, ModelMarks, Part, Presentation, Prompt, RepetitionStop, Request, RequestError,
+    Role, Thinking, Video,
 };
 use image::{Rgb, RgbImage};
+use serde_json::json;
 
 fn request(content: Vec<Part>) -> Request {
     let prompt = Prompt { messages: vec![Message { role: Role::User, content }], thinking: Thinking::Off };
@@ -27,7 +29,9 @@ fn tiny() -> Engine {
 #[test]
 fn untrained_checkpoint_says_so() {
     let engine = engine(&untrained());
-    assert_eq!(engine.handle().info().marks, ModelMarks { untrained: true, synthetic_only: true });
+    let stills = Presentation::Stills;
+    let wanted = ModelMarks { untrained: true, synthetic_only: true, presentation: stills };
+    assert_eq!(engine.handle().info().marks, wanted);
 }
 
 #[test]
@@ -50,8 +54,27 @@ fn untrained_checkpoint_answers_four_pictures_with_as_many_tokens_as_asked_for()
 }
 
 #[test]
-fn trained_is_the_default_mark() {
+fn trained_is_the_default_mark_and_a_checkpoint_says_how_it_wants_to_see_beats() {
     assert_eq!(tiny().handle().info().marks, ModelMarks::default());
+    let folder = copy_of(&fixtures().join("glm46v-v5"));
+    edit(folder.path(), "config.json", |config| config["prescreen"] = json!({"presentation": "beats"}));
+    assert_eq!(Checkpoint::open(folder.path()).unwrap().config().marks.presentation, Presentation::Beats);
+    edit(folder.path(), "config.json", |config| config["prescreen"] = json!({"presentation": "films"}));
+    let refused = Checkpoint::open(folder.path()).err().unwrap();
+    assert!(matches!(refused, LoadError::FieldType { ref field, .. } if field == "prescreen"), "{refused}");
+}
+
+#[test]
+fn two_frames_of_a_beat_are_one_picture_under_one_time() {
+    let engine = tiny();
+    let pair = Video::pair([picture(56, 84), picture(56, 84)]);
+    let prompt = request(vec![Part::Video(pair), text("ED and ES")]).prompt;
+    let prepared = engine.handle().processor().prepare(&prompt, 1).unwrap();
+    assert_eq!(prepared.grids.len(), 1);
+    let written: String =
+        prepared.input_ids.iter().map(|id| engine.handle().processor().token_text(*id)).collect();
+    assert!(written.contains("<|begin_of_video|><|begin_of_image|><|image|>"), "{written}");
+    assert!(written.contains("<|end_of_image|>0.0 seconds<|end_of_video|>ED and ES"), "{written}");
 }
 
 #[test]
