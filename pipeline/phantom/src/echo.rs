@@ -16,6 +16,7 @@ mod cycle;
 mod dicom;
 pub(crate) mod font;
 mod geometry;
+mod loop_frames;
 mod outlines;
 mod overlay;
 mod respiration;
@@ -38,6 +39,7 @@ use self::overlay::Screen;
 pub use self::corruption::{Corruption, CorruptionError, CorruptionKind, Scale};
 pub use self::cycle::Interval;
 pub use self::dicom::PRIVATE_CREATOR;
+pub use self::loop_frames::LoopFrames;
 pub use self::spec::{
     Content, EchoSpec, Echogenicity, Encoding, Heart, MOST_INSTANCES, Machine, Omission, SpecError, View,
 };

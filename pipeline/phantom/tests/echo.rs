@@ -7,8 +7,8 @@ mod screen;
 use dicom_dictionary_std::tags;
 use dicom_object::{DefaultDicomObject, Tag, from_reader};
 use phantom::echo::{
-    Batch, Content, Corruption, CorruptionKind, DicomInstance, EchoError, EchoSpec, Encoding, Omission,
-    SpecError, View, generate, write_studies,
+    Batch, Content, Corruption, CorruptionKind, DicomInstance, EchoError, EchoSpec, Encoding, LoopFrames,
+    Omission, SpecError, View, generate, write_studies,
 };
 use screen::Fan;
 use uuid::Uuid;
@@ -165,6 +165,29 @@ fn native_pixels_are_the_picture_that_jpeg_approximates() {
 }
 
 /// Blood fills the upper fan most at end diastole and least at end systole, in the pictures and not only in the truth.
+/// Rows 0 to 45 hold the text, with a name that differs.
+#[test]
+fn a_frame_taken_alone_is_the_frame_of_the_file() {
+    let spec = EchoSpec { encoding: Encoding::Native, ..short(7, Some(CorruptionKind::Drift.into())) };
+    let spec = spec.with_loop(View::A2c);
+    let study = generate(&spec).unwrap();
+    let object = open(&study.instances[0]);
+    let pixels = object.element(tags::PIXEL_DATA).unwrap().to_bytes().unwrap();
+    let mut alone = LoopFrames::new(&spec).unwrap();
+    assert_eq!(*alone.truth(), study.truth.cine);
+    for index in [study.truth.cine.frames - 1, 0] {
+        let frame = alone.frame(index).unwrap();
+        let size = frame.as_raw().len();
+        let below = 46 * 3 * frame.width() as usize;
+        assert!(pixels[index * size..][below..size] == frame.as_raw()[below..], "frame {index}");
+    }
+    assert!(alone.frame(study.truth.cine.frames).is_none());
+    assert!(matches!(
+        LoopFrames::new(&EchoSpec { contents: vec![Content::MMode], ..spec }),
+        Err(EchoError::Spec(SpecError::NoLoop))
+    ));
+}
+
 #[test]
 fn key_frames_of_the_truth_are_extremes_of_the_picture() {
     for seed in [1, 2] {
