@@ -2,22 +2,22 @@
 
 use schemas::{Abstention, ReasonCode};
 
-/// Why the model's answer is missing or not believed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// Why the model's answer is missing or not believed. In order of badness: of several reasons for having no answer, the last names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AbstentionReason {
     /// No prompt exists for the kind of examination. Not asked.
     DomainNotSupported,
     /// The model knows phantoms only and the study is a patient's. Not asked.
     ModelSyntheticOnly,
-    /// No end-diastolic or end-systolic picture. Not asked.
+    /// No beat with both its phases, or no tile. Not asked.
     NoKeyframes,
     /// The weights are random: asked, and not believed whatever it said.
     ModelUntrained,
-    /// The answer is not the one JSON object asked for.
+    /// Most answers are not to be used; the worst of them is not the one JSON object asked for.
     AnswerUnparsable,
-    /// The token cap cut the answer.
+    /// Most answers are not to be used; the worst of them was cut by the token cap.
     AnswerTruncated,
-    /// The model repeated itself and was cut.
+    /// Most answers are not to be used; in the worst of them the model repeated itself and was cut.
     Repetition,
 }
 
@@ -52,11 +52,13 @@ impl AbstentionReason {
             Self::ModelSyntheticOnly => {
                 "the model was trained on phantoms only and the study is not synthetic"
             }
-            Self::NoKeyframes => "no end-diastolic or end-systolic picture was found",
+            Self::NoKeyframes => {
+                "no beat with an end-diastolic and an end-systolic picture, and no tile, was found"
+            }
             Self::ModelUntrained => "model untrained",
-            Self::AnswerUnparsable => "the answer is not the one JSON object asked for",
-            Self::AnswerTruncated => "the answer met the token cap",
-            Self::Repetition => "the model repeated itself and was stopped",
+            Self::AnswerUnparsable => "most answers are not the one JSON object asked for",
+            Self::AnswerTruncated => "most answers are not to be used; one or more met the token cap",
+            Self::Repetition => "most answers are not to be used; the model repeated itself and was stopped",
         }
     }
 

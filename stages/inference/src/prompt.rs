@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! # system        optional; everything up to the next turn
-//! # user          required; holds `{pictures}` once, where the list of pictures goes
+//! # user          required; holds `{pictures}` once, where the list of pictures goes, and names the keys of its form
 //! ```
 
 use schemas::Digest;
 use serde::Deserialize;
 use stage::ConfigError;
+
+use crate::Form;
 
 const PICTURES: &str = "{pictures}";
 
@@ -34,20 +36,36 @@ pub struct Prompt {
     after_pictures: String,
 }
 
+/// The keys to name when a prompt is refused.
+struct ConfigKeys {
+    id: &'static str,
+    text: &'static str,
+}
+
+impl ConfigKeys {
+    const fn of(form: Form) -> Self {
+        match form {
+            Form::Echo => Self { id: "prompts.echo.id", text: "prompts.echo.text" },
+            Form::Pathology => Self { id: "prompts.pathology.id", text: "prompts.pathology.text" },
+        }
+    }
+}
+
 impl Prompt {
-    /// Reads a prompt file.
-    pub fn parse(config: PromptConfig) -> Result<Self, ConfigError> {
+    /// Reads a prompt file that asks for `form`.
+    pub fn parse(config: PromptConfig, form: Form) -> Result<Self, ConfigError> {
         let PromptConfig { id, text } = config;
+        let keys = ConfigKeys::of(form);
         let refuse = |expected: &str| {
             Err(ConfigError {
-                key: "prompt.text",
+                key: keys.text,
                 value: format!("{} bytes", text.len()),
                 expected: expected.into(),
             })
         };
         if id.is_empty() || id.len() > 64 {
             let value = format!("{} bytes long", id.len());
-            return Err(ConfigError { key: "prompt.id", value, expected: "expected 1 to 64 bytes".into() });
+            return Err(ConfigError { key: keys.id, value, expected: "expected 1 to 64 bytes".into() });
         }
         if text.len() > MAX_BYTES {
             return refuse("expected at most 16384 bytes");
@@ -67,6 +85,10 @@ impl Prompt {
         let [before, after] = pieces.as_slice() else {
             return refuse("expected {pictures} once in the turn `# user`");
         };
+        // A prompt of the other form would be answered, and no answer would fit.
+        if let Some(missing) = form.keys().iter().find(|key| !user.contains(&format!("\"{key}\""))) {
+            return refuse(&format!("expected the key \"{missing}\" of the form in the turn `# user`"));
+        }
         Ok(Self {
             id,
             digest: Digest::of(text.as_bytes()),

@@ -1,12 +1,16 @@
-//! The form the model fills in, read strictly: one JSON object, these four keys, closed words, a whole number.
+//! The form for one heart beat: `{"view":"A4C","quality":"good","lvef_percent":52,"findings":[]}`.
 
-use schemas::{Answer, Finding, FinishReason, Inference, Quality, ReasonCode, View};
-use serde::{Deserialize, Deserializer};
-use stage::Generation;
+use schemas::{Answer, Finding, Quality, ReasonCode, View};
+use serde::Deserialize;
 
-use crate::AbstentionReason;
+use super::{
+    NULL, QUALITIES, UnparsableAnswer, list, longest_word, object, one_of, one_of_or_null, present,
+    quality_word, quoted,
+};
 
-/// The observations the model may name. The prompt lists the same codes.
+pub(super) const KEYS: [&str; 4] = ["view", "quality", "lvef_percent", "findings"];
+
+/// The observations the model may name, in the order of the prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum FindingCode {
@@ -56,10 +60,23 @@ impl FindingCode {
     }
 }
 
+const VIEWS: [View; 6] = [View::A4C, View::A2C, View::PLAX, View::PSAX, View::Subcostal, View::Other];
+
+const fn view_word(view: View) -> &'static str {
+    match view {
+        View::A4C => "A4C",
+        View::A2C => "A2C",
+        View::PLAX => "PLAX",
+        View::PSAX => "PSAX",
+        View::Subcostal => "SUBCOSTAL",
+        View::Other => "OTHER",
+    }
+}
+
 /// The form on the wire.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Form {
+struct Wire {
     #[serde(deserialize_with = "present")]
     view: Option<View>,
     quality: Quality,
@@ -68,36 +85,8 @@ struct Form {
     findings: Vec<FindingCode>,
 }
 
-/// `null` is an answer, a missing key is none: naming a function switches serde's default for absent options off.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    Option::deserialize(deserializer)
-}
-
-/// Why a text is not the form asked for. Holds nothing of the text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum UnparsableAnswer {
-    /// Not exactly one JSON object of the four keys with values out of the closed vocabularies.
-    #[error("answer is not the one json object asked for")]
-    Form,
-    /// An ejection fraction above 100 percent.
-    #[error("answer has an ejection fraction of {percent} percent; expected 0 to 100")]
-    EjectionFraction {
-        /// The value found.
-        percent: u8,
-    },
-    /// A finding named twice.
-    #[error("answer names a finding twice")]
-    RepeatedFinding,
-}
-
-/// Reads `text` as the form. White space around it is allowed, nothing else.
-pub fn parse_answer(text: &str) -> Result<Answer, UnparsableAnswer> {
-    // `from_str` refuses anything after the value, and serde refuses a key named twice. An array of the four values
-    // would deserialise as well, hence the look at the first character.
-    if !text.trim_start().starts_with('{') {
-        return Err(UnparsableAnswer::Form);
-    }
-    let form: Form = serde_json::from_str(text).map_err(|_| UnparsableAnswer::Form)?;
+pub(super) fn parse(text: &str) -> Result<Answer, UnparsableAnswer> {
+    let form: Wire = object(text)?;
     if let Some(percent) = form.lvef_percent.filter(|percent| *percent > 100) {
         return Err(UnparsableAnswer::EjectionFraction { percent });
     }
@@ -113,16 +102,31 @@ pub fn parse_answer(text: &str) -> Result<Answer, UnparsableAnswer> {
     })
 }
 
-/// The answer, or why it is not believed. The worst reason names it.
-pub(crate) fn judge(generation: &Generation, untrained: bool) -> Inference {
-    let reason = match (untrained, generation.finish_reason) {
-        (true, _) => AbstentionReason::ModelUntrained,
-        (false, FinishReason::Length) => AbstentionReason::AnswerTruncated,
-        (false, FinishReason::Repetition) => AbstentionReason::Repetition,
-        (false, FinishReason::Stop) => match parse_answer(&generation.text) {
-            Ok(answer) => return Inference::Answer(answer),
-            Err(_) => AbstentionReason::AnswerUnparsable,
-        },
-    };
-    Inference::Abstained(reason.abstention())
+pub(super) fn schemas() -> [String; 4] {
+    // Each set of findings once, in the order of the prompt. `uniqueItems` would say it shorter, but no grammar engine
+    // at hand (llguidance 1.9, xgrammar) holds a model to it.
+    let sets = (0_u32..1 << FindingCode::ALL.len()).map(|set| {
+        let named = FindingCode::ALL.iter().enumerate().filter(|(bit, _)| set >> bit & 1 == 1);
+        list(named.map(|(_, finding)| quoted(finding.code().as_str())))
+    });
+    [
+        one_of_or_null(VIEWS.map(view_word)),
+        one_of(QUALITIES.map(quality_word)),
+        r#"{"anyOf":[{"type":"integer","minimum":0,"maximum":100},{"type":"null"}]}"#.to_owned(),
+        format!(r#"{{"enum":{}}}"#, list(sets)),
+    ]
+}
+
+/// The answer up to its number: what every number is scored after.
+pub(crate) fn before_number(view: Option<View>, quality: Quality) -> String {
+    let view = view.map_or_else(|| NULL.to_owned(), |view| quoted(view_word(view)));
+    format!(r#"{{"view":{view},"quality":"{}","lvef_percent":"#, quality_word(quality))
+}
+
+pub(super) fn longest_answer() -> usize {
+    let view = longest_word(VIEWS.map(view_word)).max(NULL.len());
+    let quality = longest_word(QUALITIES.map(quality_word));
+    let number = "100".len().max(NULL.len());
+    let findings = list(FindingCode::ALL.iter().map(|finding| quoted(finding.code().as_str()))).len();
+    r#"{"view":,"quality":,"lvef_percent":,"findings":}"#.len() + view + quality + number + findings
 }
