@@ -1,24 +1,42 @@
-//! How far an answer may be believed: certainty, doubts, and the reasons for giving no number at all.
+//! How far an answer may be believed: certainty, interval, doubts, and the reasons for giving no number at all.
+//!
+//! ```text
+//!   FindingsInferred ─▶ reading: may it be believed, and what does it say ─▶ interval, if a set serves ─▶ certainty: the worst
+//!                          │ no                                                  │ wider than allowed      of every rule
+//!                          └──────────────────── ABSTAIN with a code ◀───────────┘
+//! ```
+
+pub(crate) mod certainty;
+pub(crate) mod reading;
 
 use std::collections::BTreeSet;
 
+use calibration::{Asked, CalibrationSet, Interval, Refusal};
 use schemas::{
-    Answer, Certainty, Clip, EfEstimate, Finding, FindingsInferred, Inference, Quality, ReasonCode, Tag,
-    Verdict,
+    CalibrationUsed, Certainty, Clip, Domain, EfEstimate, Finding, FindingsInferred, ReasonCode, Tag, Verdict,
 };
 
-/// Points between the model's and the contours' ejection fraction above which they disagree: twice the spread between
-/// two expert readers, rounded down.
-const EF_DISAGREE_POINTS: f64 = 10.0;
+use certainty::{Checks, Rules};
+use reading::{Number, is_phase_unreliable, reading};
 
-/// The keyframe stage's mark of a clip whose ED and ES it does not trust.
-const PHASE_UNRELIABLE: ReasonCode = ReasonCode::known("PHASE_UNRELIABLE");
-const GATE_REJECTED: ReasonCode = ReasonCode::known("GATE_REJECTED");
-const MODEL_UNTRAINED: ReasonCode = ReasonCode::known("MODEL_UNTRAINED");
-const MODEL_STUDY_MISMATCH: ReasonCode = ReasonCode::known("MODEL_STUDY_MISMATCH");
-const IMAGE_QUALITY_POOR: ReasonCode = ReasonCode::known("IMAGE_QUALITY_POOR");
-const LVEF_DECLINED: ReasonCode = ReasonCode::known("LVEF_DECLINED");
+/// The keyframe stage's marks that become tags.
+const ARRHYTHMIA: ReasonCode = ReasonCode::known("ARRHYTHMIA");
+const STAIN_FALLBACK: ReasonCode = ReasonCode::known("STAIN_FALLBACK");
+const INTERVAL_TOO_WIDE: ReasonCode = ReasonCode::known("INTERVAL_TOO_WIDE");
 const LANGUAGE_POLICY: ReasonCode = ReasonCode::known("LANGUAGE_POLICY");
+
+/// Ejection fractions in percent at which the band changes: reduced up to 40, mildly reduced below 50, preserved from 50
+/// (universal definition of heart failure, 2021).
+const BAND_EDGES: [f64; 2] = [40.0, 50.0];
+
+/// By what an answer is judged.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Measures<'a> {
+    pub(crate) rules: &'a Rules,
+    pub(crate) set: Option<&'a CalibrationSet>,
+    pub(crate) allow_demo_model: bool,
+    pub(crate) drift_alarm: bool,
+}
 
 /// What the report says of an answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,113 +45,142 @@ pub(crate) struct Assessment {
     pub(crate) tags: BTreeSet<Tag>,
     pub(crate) abstention: Option<ReasonCode>,
     pub(crate) ef: Option<EfEstimate>,
+    /// The set behind the interval, and behind an abstention for its width.
+    pub(crate) calibration: Option<CalibrationUsed>,
     /// Features that may be named: none where the answer as a whole is not believed.
     pub(crate) findings: Option<Vec<Finding>>,
+    /// Why the configured set stands behind no number here.
+    pub(crate) refusal: Option<Refusal>,
 }
 
 impl Assessment {
+    fn abstain(code: ReasonCode, tags: BTreeSet<Tag>) -> Self {
+        Self {
+            certainty: Certainty::Abstain,
+            tags,
+            abstention: Some(code),
+            ef: None,
+            calibration: None,
+            findings: None,
+            refusal: None,
+        }
+    }
+
     /// The same study after its text broke a rule: no number, no features.
     pub(crate) fn silenced(mut self) -> Self {
         self.tags.insert(Tag::LanguagePolicy);
         self.tags.retain(|tag| !is_about_the_number(*tag));
-        Self {
-            certainty: Certainty::Abstain,
-            abstention: Some(LANGUAGE_POLICY),
-            ef: None,
-            findings: None,
-            ..self
-        }
+        Self { refusal: self.refusal, ..Self::abstain(LANGUAGE_POLICY, self.tags) }
     }
 }
 
 fn is_about_the_number(tag: Tag) -> bool {
-    matches!(tag, Tag::Uncalibrated | Tag::EfDisagree)
+    matches!(
+        tag,
+        Tag::Uncalibrated | Tag::EfDisagree | Tag::BandAmbiguous | Tag::FormatUncertain | Tag::DriftAlarm
+    )
 }
 
-pub(crate) fn assess(input: &FindingsInferred, allow_demo_model: bool) -> Assessment {
+pub(crate) fn assess(input: &FindingsInferred, measures: &Measures<'_>) -> Assessment {
     let mut tags = study_tags(input);
-    let abstain = |code, findings, tags| Assessment {
-        certainty: Certainty::Abstain,
+    let reading = match reading(input, measures.rules, measures.allow_demo_model) {
+        Ok(reading) => reading,
+        Err(declined) => {
+            tags.extend(declined.tag);
+            return Assessment { findings: declined.findings, ..Assessment::abstain(declined.code, tags) };
+        }
+    };
+    tags.extend(reading.tags.iter().copied());
+    let findings = Some(reading.findings.clone());
+    let Some(number) = &reading.number else {
+        // Features alone: nothing that could be calibrated.
+        return Assessment {
+            certainty: Certainty::High,
+            tags,
+            abstention: None,
+            ef: None,
+            calibration: None,
+            findings,
+            refusal: None,
+        };
+    };
+    let (interval, refusal) = match measures.set.map(|set| served(set, input, number)) {
+        None => (None, None),
+        Some(Ok(served)) => (Some(served), None),
+        Some(Err(refusal)) => (None, Some(refusal)),
+    };
+    tags.extend(interval.is_none().then_some(Tag::Uncalibrated));
+    tags.extend(measures.drift_alarm.then_some(Tag::DriftAlarm));
+    let calibration = interval.as_ref().map(|(_, used)| used.clone());
+    let width = interval.as_ref().map(|(interval, _)| interval.width());
+    if width.is_some_and(|width| width > measures.rules.abstain.interval_width) {
+        return Assessment { calibration, ..Assessment::abstain(INTERVAL_TOO_WIDE, tags) };
+    }
+    let percent = number.prediction.reported();
+    let gap = number.geometric_percent.map(|geometric| (percent - geometric).abs());
+    tags.extend(gap.is_some_and(|gap| gap > measures.rules.medium.geometric_gap).then_some(Tag::EfDisagree));
+    let bounds = interval.as_ref().map(|(interval, _)| interval.bounds);
+    tags.extend(bounds.is_some_and(crosses_a_band).then_some(Tag::BandAmbiguous));
+    let checks = Checks {
+        interval_width: width,
+        semantic_entropy: input.evidence.as_ref().map(|evidence| evidence.semantic_entropy),
+        geometric_gap: gap,
+        calibration_studies: interval.as_ref().map(|(interval, _)| interval.group.studies),
+        verdict: input.verdict,
+    };
+    Assessment {
+        certainty: certainty::certainty(&checks, &tags, measures.rules),
         tags,
-        abstention: Some(code),
-        ef: None,
+        abstention: None,
+        ef: Some(EfEstimate { percent, interval: bounds, geometric_percent: number.geometric_percent }),
+        calibration,
         findings,
+        refusal,
+    }
+}
+
+/// The interval that `set` gives, or why it gives none.
+fn served<'a>(
+    set: &'a CalibrationSet,
+    input: &FindingsInferred,
+    number: &Number,
+) -> Result<(Interval<'a>, CalibrationUsed), Refusal> {
+    set.serves(&Asked {
+        model: input.model.digest,
+        fingerprint: input.fingerprint,
+        synthetic: input.study.synthetic,
+    })?;
+    let interval = set.interval(&number.prediction, &number.traits);
+    let used = CalibrationUsed {
+        id: set.contents().id.clone(),
+        digest: set.digest(),
+        alpha: set.contents().alpha.get(),
+        group: interval.group.label.clone(),
+        studies: interval.group.studies,
+        synthetic: set.contents().synthetic,
     };
-    let answer = match believable(input, allow_demo_model) {
-        Ok(answer) => answer,
-        Err(code) => return abstain(code, None, tags),
-    };
-    tags.extend(view_conflict(answer, &input.clips).then_some(Tag::ViewConflict));
-    let findings = Some(answer.findings.clone());
-    let Some(percent) = answer.lvef_percent.map(f64::from) else {
-        return abstain(LVEF_DECLINED, findings, tags);
-    };
-    // No calibration set exists yet, so no interval and nothing better than the highest uncertainty.
-    tags.insert(Tag::Uncalibrated);
-    let disagrees = |geometry: f64| (percent - geometry).abs() > EF_DISAGREE_POINTS;
-    tags.extend(geometric_ef(&input.clips).is_some_and(disagrees).then_some(Tag::EfDisagree));
-    let ef = Some(EfEstimate { percent, interval: None });
-    Assessment { certainty: Certainty::High, tags, abstention: None, ef, findings }
+    Ok((interval, used))
+}
+
+/// Whether the interval holds values of two bands. The edge belongs to the lower band at 40 and to the upper one at 50.
+fn crosses_a_band([lower, upper]: [f64; 2]) -> bool {
+    let [reduced, preserved] = BAND_EDGES;
+    (lower <= reduced && upper > reduced) || (lower < preserved && upper >= preserved)
 }
 
 /// Marks that hold whatever the model said.
 fn study_tags(input: &FindingsInferred) -> BTreeSet<Tag> {
     let cautioned = input.verdict == Verdict::Caution || !input.cautions.is_empty();
-    let unreliable = input.clips.iter().any(phase_unreliable);
+    let flagged = |code: &ReasonCode| input.clips.iter().any(|clip: &Clip| clip.flags.contains(code));
+    let fallback = flagged(&STAIN_FALLBACK) || input.cautions.contains(&STAIN_FALLBACK);
     [
-        input.study.synthetic.then_some(Tag::Synthetic),
-        cautioned.then_some(Tag::QualityCaution),
-        unreliable.then_some(Tag::PhaseUnreliable),
+        (input.study.synthetic, Tag::Synthetic),
+        (cautioned, Tag::QualityCaution),
+        (input.clips.iter().any(is_phase_unreliable), Tag::PhaseUnreliable),
+        (input.study.domain == Domain::Echo && flagged(&ARRHYTHMIA), Tag::Arrhythmia),
+        (fallback, Tag::StainFallback),
     ]
     .into_iter()
-    .flatten()
+    .filter_map(|(holds, tag)| holds.then_some(tag))
     .collect()
-}
-
-/// The answer, or why none of it is believed.
-///
-/// The stage before has abstained for an untrained model and for a model of phantoms already. It is asked again here,
-/// because a replay may bring findings made under another configuration.
-fn believable(input: &FindingsInferred, allow_demo_model: bool) -> Result<&Answer, ReasonCode> {
-    let answer = match &input.inference {
-        Inference::Abstained(abstention) => return Err(abstention.code.clone()),
-        Inference::Answer(answer) => answer,
-    };
-    if input.model.untrained {
-        return Err(MODEL_UNTRAINED);
-    }
-    if input.model.synthetic_only != input.study.synthetic && !allow_demo_model {
-        return Err(MODEL_STUDY_MISMATCH);
-    }
-    if input.verdict == Verdict::Reject {
-        return Err(GATE_REJECTED);
-    }
-    if !input.clips.is_empty() && input.clips.iter().all(phase_unreliable) {
-        return Err(PHASE_UNRELIABLE);
-    }
-    if answer.quality == Quality::Poor {
-        return Err(IMAGE_QUALITY_POOR);
-    }
-    Ok(answer)
-}
-
-fn phase_unreliable(clip: &Clip) -> bool {
-    clip.flags.contains(&PHASE_UNRELIABLE)
-}
-
-/// The model names a view and no clip that has one agrees.
-fn view_conflict(answer: &Answer, clips: &[Clip]) -> bool {
-    let mut named = clips.iter().filter_map(|clip| clip.view).peekable();
-    answer.view.is_some_and(|seen| named.peek().is_some() && named.all(|view| view != seen))
-}
-
-/// The median over clips of what their contours say; a value outside 0 to 100 is no ejection fraction.
-fn geometric_ef(clips: &[Clip]) -> Option<f64> {
-    let geometry = clips.iter().filter_map(|clip| clip.geometry.as_ref());
-    let mut values: Vec<f64> =
-        geometry.map(|geometry| geometry.ef_percent).filter(|ef| (0.0..=100.0).contains(ef)).collect();
-    values.sort_by(f64::total_cmp);
-    let upper = *values.get(values.len() / 2)?;
-    let lower = *values.get(values.len().checked_sub(1)? / 2)?;
-    Some(f64::midpoint(lower, upper))
 }

@@ -1,202 +1,103 @@
-//! One clause against one language's lists. A clause is a row of symbols: Han characters, or English words.
+//! A text's clauses, each a row of symbols: Han characters and words. A negator reaches to the end of its clause at most.
 
-use super::{WordLists, normal::is_han};
+use std::ops::Range;
+
+use super::fold::{Glyph, is_han};
+
+/// One Han character, or one word of another script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Symbol {
+    pub(super) text: String,
+    pub(super) is_han: bool,
+    /// The bytes of the text it stands for.
+    pub(super) raw: Range<usize>,
+}
+
+/// The symbols between two marks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Clause {
+    pub(super) symbols: Vec<Symbol>,
+}
+
+impl Clause {
+    /// The bytes of the text from the first symbol to the last.
+    pub(super) fn raw(&self) -> Range<usize> {
+        let start = self.symbols.first().map_or(0, |symbol| symbol.raw.start);
+        start..self.symbols.last().map_or(start, |symbol| symbol.raw.end)
+    }
+
+    /// Whether `word` stands in it: as a word by itself, or as a run of Han characters.
+    pub(super) fn holds(&self, word: &str) -> bool {
+        if word.is_ascii() {
+            return self.symbols.iter().any(|symbol| symbol.text == word);
+        }
+        let han: String =
+            self.symbols.iter().filter(|symbol| symbol.is_han).map(|s| s.text.as_str()).collect();
+        han.contains(word)
+    }
+}
 
 /// Splits at the marks that end the reach of a negator. A point between digits is a decimal point.
-pub(crate) fn clauses(text: &str) -> Vec<&str> {
+pub(super) fn clauses(glyphs: &[Glyph]) -> Vec<Clause> {
+    let digit = |index: Option<usize>| {
+        index.and_then(|index| glyphs.get(index)).is_some_and(|glyph| glyph.character.is_ascii_digit())
+    };
+    let ends = |(index, glyph): (usize, &Glyph)| {
+        let decimal_point =
+            glyph.character == '.' && digit(index.checked_sub(1)) && digit(index.checked_add(1));
+        let mark = matches!(glyph.character, '。' | '｡' | ',' | ';' | '!' | '?' | '.' | '\n');
+        (mark && !decimal_point).then_some(index)
+    };
     let mut clauses = Vec::new();
     let mut start = 0;
-    let mut previous = ' ';
-    let mut characters = text.char_indices().peekable();
-    while let Some((index, character)) = characters.next() {
-        let decimal_point = character == '.'
-            && previous.is_ascii_digit()
-            && characters.peek().is_some_and(|(_, next)| next.is_ascii_digit());
-        if matches!(character, '。' | ',' | ';' | '!' | '?' | '.' | '\n') && !decimal_point {
-            clauses.extend(text.get(start..index));
-            start = index + character.len_utf8();
+    for end in glyphs.iter().enumerate().filter_map(ends).chain([glyphs.len()]) {
+        let symbols = symbols(glyphs.get(start..end).unwrap_or_default());
+        if !symbols.is_empty() {
+            clauses.push(Clause { symbols });
         }
-        previous = character;
+        start = end + 1;
     }
-    clauses.extend(text.get(start..));
     clauses
 }
 
-/// The clause's Han characters; others are left out, so that neither a hyphen nor a bracket hides a term.
-pub(crate) fn han_symbols(clause: &str) -> Vec<char> {
-    clause.chars().filter(|character| is_han(*character)).collect()
+/// Han characters each by itself; runs of other letters and digits with their apostrophes as words, `%` by itself.
+/// Anything else separates, also `_`, so that a code in capitals is read as its words.
+pub(super) fn symbols(glyphs: &[Glyph]) -> Vec<Symbol> {
+    let mut symbols: Vec<Symbol> = Vec::new();
+    let mut within_word = false;
+    for glyph in glyphs {
+        let character = glyph.character;
+        let is_han = is_han(character);
+        let of_word = character == '\'' || (character.is_alphanumeric() && !is_han);
+        if of_word
+            && within_word
+            && let Some(word) = symbols.last_mut()
+        {
+            word.text.push(character);
+            word.raw.end = glyph.raw.end;
+        } else if of_word || is_han || character == '%' {
+            symbols.push(Symbol { text: character.to_string(), is_han, raw: glyph.raw.clone() });
+        }
+        within_word = of_word;
+    }
+    symbols.retain(|symbol| !symbol.text.trim_matches('\'').is_empty());
+    spelled_out(symbols)
 }
 
-/// The clause's words: runs of letters and digits with their apostrophes, and `%` by itself. `_` separates, so that a
-/// code in capitals is read as its words.
-pub(crate) fn words(clause: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    for character in clause.chars() {
-        let within = character == '\'' || (character.is_alphanumeric() && !is_han(character));
-        if !within || character == '%' {
-            words.push(if character == '%' { "%".to_owned() } else { String::new() });
-            words.push(String::new());
-        } else if let Some(word) = words.last_mut() {
-            word.push(character);
+/// Three or more single letters in a row are one word spelled out.
+fn spelled_out(symbols: Vec<Symbol>) -> Vec<Symbol> {
+    let single =
+        |symbol: &Symbol| symbol.text.len() == 1 && symbol.text.bytes().all(|b| b.is_ascii_lowercase());
+    let mut joined = Vec::with_capacity(symbols.len());
+    for run in symbols.chunk_by(|left, right| single(left) && single(right)) {
+        match run {
+            [first, _, .., last] if run.len() >= 3 => joined.push(Symbol {
+                text: run.iter().map(|symbol| symbol.text.as_str()).collect(),
+                is_han: false,
+                raw: first.raw.start..last.raw.end,
+            }),
+            run => joined.extend_from_slice(run),
         }
     }
-    words.retain(|word| !word.trim_matches('\'').is_empty());
-    words
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// A claim or an exclusion.
-    Negatable,
-    Order,
-}
-
-#[derive(Debug, Clone)]
-struct Term<S> {
-    symbols: Vec<S>,
-    listed: String,
-    kind: Kind,
-    /// What may follow and make it free.
-    next: Vec<Vec<S>>,
-}
-
-/// One language's lists as rows of symbols.
-#[derive(Debug, Clone)]
-pub(crate) struct Lexicon<S> {
-    terms: Vec<Term<S>>,
-    negators: Vec<Vec<S>>,
-    adjacent_negators: Vec<Vec<S>>,
-    not_negators: Vec<Vec<S>>,
-    free: Vec<Vec<S>>,
-    window: usize,
-}
-
-/// Symbols `start..end` of a clause.
-#[derive(Clone, Copy)]
-struct Span {
-    start: usize,
-    end: usize,
-}
-
-impl<S: Symbol> Lexicon<S> {
-    pub(crate) fn new(lists: &WordLists, window: usize, symbols: impl Fn(&str) -> Vec<S>) -> Self {
-        let rows = |texts: &[String]| -> Vec<Vec<S>> { texts.iter().map(|text| symbols(text)).collect() };
-        let term = |listed: &String, kind| Term {
-            symbols: symbols(listed),
-            listed: listed.clone(),
-            kind,
-            next: lists
-                .free_before
-                .iter()
-                .filter(|entry| entry.term == *listed)
-                .flat_map(|entry| rows(&entry.next))
-                .collect(),
-        };
-        let negatable =
-            lists.claims.iter().chain(&lists.exclusions).map(|listed| term(listed, Kind::Negatable));
-        let orders = lists.orders.iter().map(|listed| term(listed, Kind::Order));
-        Self {
-            terms: negatable.chain(orders).collect(),
-            negators: rows(&lists.negators),
-            adjacent_negators: rows(&lists.adjacent_negators),
-            not_negators: rows(&lists.not_negators),
-            free: rows(&lists.free),
-            window,
-        }
-    }
-
-    /// The listed terms of `clause` that may not stand there; the longest term at a place counts.
-    pub(crate) fn violations(&self, clause: &[S]) -> Vec<String> {
-        let mut found = Vec::new();
-        let mut position = 0;
-        while let Some(rest) = clause.get(position..).filter(|rest| !rest.is_empty()) {
-            let here = self.terms.iter().filter(|term| rest.starts_with(&term.symbols));
-            let Some(term) = here.max_by_key(|term| term.symbols.len()) else {
-                position += 1;
-                continue;
-            };
-            let span = Span { start: position, end: position + term.symbols.len() };
-            if !self.is_free(term, clause, span) {
-                found.push(term.listed.clone());
-            }
-            // Not past the term: an order may begin inside a claim that was free.
-            position += 1;
-        }
-        found
-    }
-
-    fn is_free(&self, term: &Term<S>, clause: &[S], span: Span) -> bool {
-        if self.within_free_phrase(clause, span) {
-            return true;
-        }
-        let rest = clause.get(span.end..).unwrap_or_default();
-        if term.next.iter().any(|next| rest.starts_with(next)) {
-            return true;
-        }
-        term.kind == Kind::Negatable && self.negators_before(clause, span.start) == 1
-    }
-
-    fn within_free_phrase(&self, clause: &[S], span: Span) -> bool {
-        self.free.iter().any(|phrase| {
-            clause.windows(phrase.len()).enumerate().any(|(start, window)| {
-                window == phrase.as_slice() && start <= span.start && span.end <= start + phrase.len()
-            })
-        })
-    }
-
-    /// How many negators reach `position`. Read from the left, the longest at a place, none inside another.
-    fn negators_before(&self, clause: &[S], position: usize) -> usize {
-        let before = clause.get(..position).unwrap_or_default();
-        let mut count = 0;
-        let mut start = 0;
-        while let Some(rest) = before.get(start..).filter(|rest| !rest.is_empty()) {
-            let longest = |rows: &[Vec<S>]| {
-                rows.iter().filter(|row| rest.starts_with(row)).map(Vec::len).max().unwrap_or_default()
-            };
-            let decoy = longest(&self.not_negators);
-            let negator = longest(&self.negators).max(usize::from(rest.first().is_some_and(S::is_negator)));
-            let adjacent = longest(&self.adjacent_negators);
-            if decoy > 0 && decoy >= negator {
-                start += decoy;
-            } else if negator > 0 {
-                let end = start + negator;
-                count += usize::from(S::distance(position - end) <= self.window);
-                start = end;
-            } else {
-                count += usize::from(adjacent > 0 && start + adjacent == position);
-                start += adjacent.max(1);
-            }
-        }
-        count
-    }
-}
-
-/// What a clause is a row of.
-pub(crate) trait Symbol: Clone + PartialEq {
-    /// A negator by its form, beside the listed ones.
-    fn is_negator(&self) -> bool;
-
-    /// How far a term lies behind a negator with `between` symbols between them, as the language's window counts.
-    fn distance(between: usize) -> usize;
-}
-
-impl Symbol for char {
-    fn is_negator(&self) -> bool {
-        false
-    }
-
-    fn distance(between: usize) -> usize {
-        between
-    }
-}
-
-impl Symbol for String {
-    /// "isn't", "can't".
-    fn is_negator(&self) -> bool {
-        self.ends_with("n't")
-    }
-
-    fn distance(between: usize) -> usize {
-        between + 1
-    }
+    joined
 }
