@@ -13,7 +13,10 @@ use tokio::io::AsyncWriteExt as _;
 use crate::{
     error::Refusal,
     server::Shared,
-    site::{Arrival, Received, Sender, Site, Status, StudyFilter, StudyRow, StudyTimeline, UploadOptions},
+    site::{
+        Arrival, ConfirmedStudy, Received, Sender, Site, Status, StudyFilter, StudyRow, StudyTimeline,
+        UploadOptions,
+    },
 };
 
 pub(crate) fn study_uid(text: &str) -> Result<StudyUid, Refusal> {
@@ -68,6 +71,24 @@ pub(crate) async fn arrivals<S: Site>(
     let ae = ae_title(ae)?;
     let limit = if latest.limit == 0 { 100 } else { latest.limit.min(1_000) };
     shared.ask(move |site| site.arrivals(&ae, limit)).await.map(Json)
+}
+
+/// Which confirmed studies.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Page {
+    /// How many to leave out, the earliest ones.
+    skip: u32,
+    /// At most this many; 0 stands for 1,000.
+    limit: u32,
+}
+
+pub(crate) async fn confirmed_studies<S: Site>(
+    State(shared): State<Shared<S>>,
+    Query(page): Query<Page>,
+) -> Result<Json<Vec<ConfirmedStudy>>, Refusal> {
+    let limit = if page.limit == 0 { 1_000 } else { page.limit.min(1_000) };
+    shared.ask(move |site| site.confirmed_studies(page.skip, limit)).await.map(Json)
 }
 
 pub(crate) async fn picture<S: Site>(

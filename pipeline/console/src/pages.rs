@@ -260,13 +260,19 @@ pub(crate) async fn study<S: Site>(
         p.mono.uid { (uid) }
         (study_table(&timeline.revisions))
         @if let Some(report) = &timeline.report { (report::report(report)) }
-        @if let Some(rejection) = &timeline.rejection { (report::rejection(rejection)) }
+        @if let Some(rejection) = &timeline.rejection { (report::rejection(rejection, timeline.revisions.first())) }
         (history(&timeline))
     };
     Ok(page("Study", if open { Refresh::Every5s } else { Refresh::Never }, &content))
 }
 
 fn history(timeline: &StudyTimeline) -> Markup {
+    html! {
+        section.history { (steps(timeline)) (stuck(timeline)) }
+    }
+}
+
+fn steps(timeline: &StudyTimeline) -> Markup {
     html! {
         h2 { "Timeline " small { "时间线" } }
         div.scroll { table {
@@ -277,6 +283,11 @@ fn history(timeline: &StudyTimeline) -> Markup {
                 td { (event.summary) } td.number { (event.deliveries) "×" }
             } } }
         } }
+    }
+}
+
+fn stuck(timeline: &StudyTimeline) -> Markup {
+    html! {
         @if !timeline.dead_letters.is_empty() {
             h2 { "Dead letters " small { "处理失败" } }
             div.scroll { table {

@@ -3,7 +3,7 @@
 //! The methods block (they ask a database); the console calls them off its asynchronous threads.
 
 use jiff::Timestamp;
-use schemas::{BlobRef, Domain, InstanceGated, InstanceUid, Priority, Revision, StudyUid};
+use schemas::{BlobRef, Domain, FindingsInferred, InstanceGated, InstanceUid, Priority, Revision, StudyUid};
 use serde::{Deserialize, Serialize};
 
 /// How many studies stand where, for the live run. `received` is the sum of the others.
@@ -212,6 +212,25 @@ pub enum Received {
     },
 }
 
+/// A study whose ejection fraction a physician has confirmed: what a calibration is made of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfirmedStudy {
+    /// What the model said (`findings.inferred.v1`).
+    pub findings: FindingsInferred,
+    /// The physician's ejection fraction in percent.
+    pub truth_ef: f64,
+    /// Who made the machine, where known: 1 to 32 letters, digits, '-' or '_'.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vendor: Option<String>,
+    /// A pseudonym of the patient, where known: studies of one patient are judged together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// Whether the physician gave the number before seeing the model's.
+    #[serde(default)]
+    pub blinded: bool,
+}
+
 /// Why the site could not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum SiteError {
@@ -242,6 +261,9 @@ pub trait Site: Send + Sync + 'static {
 
     /// The words on the instances of one sender, newest first.
     fn arrivals(&self, ae_title: &str, limit: u32) -> Result<Vec<Arrival>, SiteError>;
+
+    /// Studies with a confirmed ejection fraction, in the order of the decisions: `limit` of them after the first `skip`.
+    fn confirmed_studies(&self, skip: u32, limit: u32) -> Result<Vec<ConfirmedStudy>, SiteError>;
 
     /// A masked frame (PNG). Only area `frames` is shown.
     fn picture(&self, picture: &BlobRef) -> Result<Option<Vec<u8>>, SiteError>;

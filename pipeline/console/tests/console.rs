@@ -13,8 +13,8 @@ use std::{
 use console::{
     Console, Token,
     site::{
-        Arrival, Received, Sender, Site, SiteError, StateCounts, Status, StudyFilter, StudyRow,
-        StudyTimeline, TimelineDeadLetter, TimelineEvent, UploadOptions,
+        Arrival, ConfirmedStudy, Received, Sender, Site, SiteError, StateCounts, Status, StudyFilter,
+        StudyRow, StudyTimeline, TimelineDeadLetter, TimelineEvent, UploadOptions,
     },
 };
 use jiff::Timestamp;
@@ -133,6 +133,11 @@ impl Site for MemorySite {
     fn arrivals(&self, ae_title: &str, limit: u32) -> Result<Vec<Arrival>, SiteError> {
         self.asked.lock().expect("a lock").push((ae_title.to_owned(), limit));
         Ok(if ae_title == ODD_AE { vec![colour(), blurred(), accepted()] } else { Vec::new() })
+    }
+
+    fn confirmed_studies(&self, skip: u32, limit: u32) -> Result<Vec<ConfirmedStudy>, SiteError> {
+        self.asked.lock().expect("a lock").push((format!("confirmed after {skip}"), limit));
+        Ok(Vec::new())
     }
 
     fn picture(&self, picture: &BlobRef) -> Result<Option<Vec<u8>>, SiteError> {
@@ -292,6 +297,19 @@ fn the_api_gives_the_same_words() {
     assert_eq!((&json[1]["standing"], &json[1]["instance"]["code"]), (&"provisional".into(), &"BLUR".into()));
     let asked = console.site.asked.lock().expect("a lock").clone();
     assert_eq!(asked, [(ODD_AE.to_owned(), 7)]);
+}
+
+#[test]
+fn confirmed_studies_come_in_pages_of_at_most_a_thousand() {
+    let console = Serving::start(MemorySite::default());
+    for path in ["", "?skip=1000&limit=2", "?limit=4000"] {
+        let answer = console.get(&format!("/api/calibration/studies{path}"));
+        assert_eq!((answer.status, answer.body.as_str()), (200, "[]"), "{path}");
+    }
+    assert_eq!(console.get("/api/calibration/studies?last=1").status, 400);
+    let asked = console.site.asked.lock().expect("a lock").clone();
+    let page = |skip: u32, limit| (format!("confirmed after {skip}"), limit);
+    assert_eq!(asked, [page(0, 1000), page(1000, 2), page(0, 1000)]);
 }
 
 #[test]

@@ -9,12 +9,15 @@
 //!            JSON, or server-sent events ◀─ answer ◀─ tokens ◀───────┘
 //! ```
 //! - A client that goes away gives its place in the engine back: what waits for the answer cancels it when dropped.
+//! - Beside what OpenAI has, as vLLM writes it: frames of a video as `video_url` `data:video/jpeg;base64,<frame>,<frame>…`,
+//!   an answer that has begun (`continue_final_message`), up to 128 `top_logprobs`.
 //! - A field that would change the answer and is not supported is refused by name; nothing is silently ignored.
 //! - Neither prompts nor pictures nor answers are logged or kept.
 
 mod answer;
 mod body;
 mod metrics;
+mod pictures;
 mod question;
 mod refusal;
 mod stream;
@@ -30,8 +33,9 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use glm46v::{EngineHandle, Generation, Pending, RequestError};
+use glm46v::{EngineHandle, Generation, Pending, Presentation, RequestError};
 use jiff::Timestamp;
+use subtle::ConstantTimeEq as _;
 use tokio::{net::TcpListener, sync::watch, task::spawn_blocking};
 
 pub use metrics::ServerMetrics;
@@ -51,10 +55,7 @@ impl ApiKey {
     }
 
     fn admits(&self, given: &[u8]) -> bool {
-        // No early end: the time taken says nothing about how much was right.
-        let difference =
-            given.iter().zip(self.0.bytes()).fold(0_u8, |difference, (a, b)| difference | (a ^ b));
-        given.len() == self.0.len() && difference == 0
+        self.0.as_bytes().ct_eq(given).into()
     }
 }
 
@@ -165,7 +166,13 @@ async fn models(State(shared): State<Shared>) -> Json<serde_json::Value> {
     Json(serde_json::json!({"object": "list", "data": [{
         "id": shared.config.model, "object": "model", "created": 0, "owned_by": "prescreen",
         "root": info.digest.to_string(), "max_model_len": info.config.text.max_position_embeddings,
-        "prescreen": {"untrained": info.marks.untrained, "synthetic_only": info.marks.synthetic_only},
+        "prescreen": {
+            "untrained": info.marks.untrained, "synthetic_only": info.marks.synthetic_only,
+            "presentation": match info.marks.presentation {
+                Presentation::Stills => "stills",
+                Presentation::Beats => "beats",
+            },
+        },
     }]}))
 }
 

@@ -60,7 +60,7 @@ impl ServerMetrics {
             Opts::new(
                 "prescreen_inference_since_start",
                 "Since the engine started: steps, rows, prompt and cached tokens (vllm:prefix_cache_hits), generated \
-                 tokens (vllm:generation_tokens_total), preemptions (vllm:num_preemptions_total), pictures looked at.",
+                 tokens (vllm:generation_tokens_total), scored continuations, preemptions (vllm:num_preemptions_total), pictures looked at.",
             ),
             &["of"],
         )?;
@@ -111,6 +111,7 @@ impl ServerMetrics {
             ("prompt_tokens", load.prompt_tokens),
             ("cached_tokens", load.cached_tokens),
             ("generated_tokens", load.generated_tokens),
+            ("scored_continuations", load.scored_continuations),
             ("preemptions", load.preemptions),
             ("pictures", load.pictures),
             ("cached_pictures", load.cached_pictures),

@@ -1,17 +1,16 @@
 //! From a chat completion request to what the engine is asked.
 
-use std::io::Cursor;
-
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use glm46v::{
-    GenerateOptions, Message, Part, Processor, Prompt, RepetitionStop, Request, RgbImage, Role, Sampling,
-    Thinking, longest_answer,
+    GenerateOptions, Message, Part, Processor, Prompt, RepetitionStop, Request, Role, Sampling, Thinking,
+    longest_answer,
 };
-use image::{ImageFormat, ImageReader};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::refusal::Refusal;
+use crate::{
+    pictures::{picture, video},
+    refusal::Refusal,
+};
 
 /// What a request may ask for at most.
 #[derive(Debug, Clone, Copy)]
@@ -20,8 +19,8 @@ pub(crate) struct Limits {
     pub(crate) default_tokens: usize,
 }
 
-/// Most alternatives beside a token, as OpenAI allows.
-const MOST_ALTERNATIVES: usize = 20;
+/// Most alternatives beside a token: enough to score all numbers from 0 to 100 at once. OpenAI allows 20.
+const MOST_ALTERNATIVES: usize = 128;
 
 /// Fields whose value would change the answer in a way that is not supported. Null, and the value that changes nothing,
 /// are accepted.
@@ -60,6 +59,10 @@ struct Body {
     top_logprobs: Option<usize>,
     response_format: Option<ResponseFormat>,
     chat_template_kwargs: Option<TemplateSettings>,
+    /// The answer goes on from the last turn, which is the assistant's. As vLLM has it.
+    #[serde(default)]
+    continue_final_message: bool,
+    add_generation_prompt: Option<bool>,
     #[serde(flatten)]
     rest: serde_json::Map<String, Value>,
 }
@@ -93,11 +96,12 @@ enum Content {
 #[serde(tag = "type", rename_all = "snake_case")]
 enum ContentPart {
     Text { text: String },
-    ImageUrl { image_url: ImageUrl },
+    ImageUrl { image_url: MediaUrl },
+    VideoUrl { video_url: MediaUrl },
 }
 
 #[derive(Debug, Deserialize)]
-struct ImageUrl {
+struct MediaUrl {
     url: String,
 }
 
@@ -142,6 +146,11 @@ impl Question {
         if top_logprobs.is_some_and(|top| top > MOST_ALTERNATIVES) {
             return Err(Refusal::invalid("top_logprobs", format!("at most {MOST_ALTERNATIVES}")));
         }
+        if body.continue_final_message == body.add_generation_prompt.unwrap_or(!body.continue_final_message) {
+            let message =
+                "set it to false with continue_final_message, and to true, or leave it out, without";
+            return Err(Refusal::invalid("add_generation_prompt", message));
+        }
         let include_usage = body.stream_options.as_ref().is_some_and(|options| options.include_usage);
         Ok(Self { stream: body.stream, include_usage, top_logprobs, body })
     }
@@ -150,17 +159,20 @@ impl Question {
     pub(crate) fn request(&self, processor: &Processor, limits: Limits) -> Result<Request, Refusal> {
         let body = &self.body;
         let turns = body.messages.iter().enumerate();
-        let messages = turns.map(|(i, turn)| turn.message(i, limits)).collect::<Result<Vec<_>, _>>()?;
+        let mut messages = turns.map(|(i, turn)| turn.message(i, limits)).collect::<Result<Vec<_>, _>>()?;
+        let answer_prefix =
+            if body.continue_final_message { answer_prefix(messages.pop())? } else { String::new() };
         let max_new_tokens = body.max_completion_tokens.or(body.max_tokens).unwrap_or(limits.default_tokens);
         let grammar = match &body.response_format {
             None | Some(ResponseFormat::Text) => None,
             Some(ResponseFormat::JsonSchema { json_schema }) => {
                 let refused = |message: String| Refusal::invalid("response_format", message);
-                let longest =
-                    longest_answer(&json_schema.schema).map_err(|error| refused(error.to_string()))?;
+                let longest = longest_answer(&json_schema.schema)
+                    .map_err(|error| refused(error.to_string()))?
+                    .saturating_sub(answer_prefix.len());
                 if longest > max_new_tokens {
                     return Err(refused(format!(
-                        "its longest answer has {longest} bytes, and so up to as many tokens, but max_tokens is {max_new_tokens}"
+                        "its longest answer has {longest} more bytes, and so up to as many tokens, but max_tokens is {max_new_tokens}"
                     )));
                 }
                 Some(
@@ -182,7 +194,7 @@ impl Question {
             top_logprobs: self.top_logprobs,
             ..GenerateOptions::default()
         };
-        Ok(Request { grammar, ..Request::new(prompt, options) })
+        Ok(Request { answer_prefix, grammar, ..Request::new(prompt, options) })
     }
 
     /// Greedy unless a temperature is asked for: the same question, the same answer.
@@ -222,6 +234,10 @@ impl Turn {
                         let param = format!("messages[{index}].content[{part_index}].image_url");
                         picture(&image_url.url, &param, limits).map(Part::Image)
                     }
+                    ContentPart::VideoUrl { video_url } => {
+                        let param = format!("messages[{index}].content[{part_index}].video_url");
+                        video(&video_url.url, &param, limits).map(Part::Video)
+                    }
                 };
                 parts.iter().enumerate().map(one).collect::<Result<_, _>>()?
             }
@@ -230,26 +246,18 @@ impl Turn {
     }
 }
 
-/// A picture from a data URL. Nothing is fetched: a server that fetches what clients name reaches what they cannot.
-fn picture(url: &str, param: &str, limits: Limits) -> Result<RgbImage, Refusal> {
-    let refused = |message: &str| Refusal::invalid(param, message);
-    let encoded = url
-        .strip_prefix("data:image/")
-        .and_then(|rest| rest.split_once(";base64,"))
-        .filter(|(kind, _)| ["png", "jpeg", "jpg"].contains(kind))
-        .map(|(_, encoded)| encoded)
-        .ok_or_else(|| refused("expected data:image/png;base64,… or data:image/jpeg;base64,…"))?;
-    let bytes = STANDARD.decode(encoded).map_err(|_| refused("it is not base64"))?;
-    let Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg)) = image::guess_format(&bytes) else {
-        return Err(refused("it is neither PNG nor JPEG"));
+/// The text of the last turn, which must be the assistant's.
+fn answer_prefix(last: Option<Message>) -> Result<String, Refusal> {
+    let refused = |message: &str| Err(Refusal::invalid("continue_final_message", message));
+    let Some(Message { role: Role::Assistant, content }) = last else {
+        return refused("the last message is not the assistant's");
     };
-    let size = ImageReader::with_format(Cursor::new(&bytes), format).into_dimensions();
-    let (width, height) = size.map_err(|_| refused("its size cannot be read"))?;
-    if u64::from(width) * u64::from(height) > limits.max_pixels {
-        return Err(Refusal::TooLarge { what: "picture", most: limits.max_pixels, unit: "pixels" });
+    let mut prefix = String::new();
+    for part in content {
+        let Part::Text(text) = part else { return refused("an answer cannot begin with a picture") };
+        prefix.push_str(&text);
     }
-    let picture = ImageReader::with_format(Cursor::new(&bytes), format).decode();
-    Ok(picture.map_err(|_| refused("it cannot be decoded"))?.into_rgb8())
+    if prefix.is_empty() { refused("the last message is empty") } else { Ok(prefix) }
 }
 
 fn is_neutral(value: &Value, neutral: &str) -> bool {

@@ -71,6 +71,14 @@ fn png(width: u32, height: u32, seed: u8) -> String {
     format!("data:image/png;base64,{}", STANDARD.encode(bytes.into_inner()))
 }
 
+fn video_url(frames: &[(u32, u32)]) -> String {
+    let frames: Vec<String> = (0..)
+        .zip(frames)
+        .map(|(seed, (width, height))| png(*width, *height, seed).split_once(',').unwrap().1.to_owned())
+        .collect();
+    format!("data:video/jpeg;base64,{}", frames.join(","))
+}
+
 fn question(text: &str) -> Value {
     json!({"model": MODEL, "max_tokens": 8, "messages": [{"role": "user", "content": text}]})
 }
@@ -109,6 +117,41 @@ fn model_is_listed_and_answers_with_picture_schema_and_log_probabilities() {
     let text: String = tokens.iter().map(|token| token["token"].as_str().unwrap()).collect();
     assert_eq!(text, choice["message"]["content"].as_str().unwrap());
     assert!(answer["usage"]["prompt_tokens_details"]["image_tokens"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn answer_goes_on_from_the_assistants_last_turn_under_its_schema() {
+    let server = Server::start(EngineOptions::default());
+    let ask = |begun: Value| {
+        server.ask(&json!({
+            "model": MODEL, "max_tokens": 40, "logprobs": true, "top_logprobs": 128,
+            "continue_final_message": true, "add_generation_prompt": false,
+            "messages": [
+                {"role": "user", "content": [
+                    {"type": "video_url", "video_url": {"url": video_url(&[(60, 80), (60, 80)])}},
+                    {"type": "text", "text": "Ejection fraction?"}]},
+                begun],
+            "response_format": {"type": "json_schema", "json_schema": {"name": "view", "schema": schema()}},
+        }))
+    };
+    let begun = r#"{"view":"A4C","lvef":"#;
+    let (status, answer) = ask(json!({"role": "assistant", "content": begun}));
+    assert_eq!(status, 200, "{answer}");
+    let choice = &answer["choices"][0];
+    let whole = format!("{begun}{}", choice["message"]["content"].as_str().unwrap());
+    let json: Value = serde_json::from_str(&whole).unwrap_or_else(|error| panic!("{whole}: {error}"));
+    assert!(json["view"] == "A4C" && json["lvef"].is_i64(), "{whole}");
+    assert_eq!(choice["logprobs"]["content"][0]["top_logprobs"].as_array().unwrap().len(), 128);
+
+    for (begun, param) in [
+        (json!({"role": "user", "content": "a"}), "continue_final_message"),
+        (json!({"role": "assistant", "content": ""}), "continue_final_message"),
+        (json!({"role": "assistant", "content": r#"{"lvef""#}), "response_format"),
+        (json!({"role": "assistant", "content": "<|user|>"}), "messages"),
+    ] {
+        let (status, refused) = ask(begun);
+        assert_eq!((status, refused["error"]["param"].as_str()), (400, Some(param)), "{refused}");
+    }
 }
 
 #[test]
@@ -162,14 +205,30 @@ fn what_cannot_be_answered_is_refused_with_its_status_and_field() {
         case(400, json!("messages[0].content[0].image_url"), "messages", messages);
     }
     case(413, Value::Null, "messages", json!([{"role": "user", "content": picture(&png(600, 500, 0))}]));
+    for url in
+        ["data:video/mp4;base64,AAAA", "data:video/jpeg;base64,AAAA", &video_url(&[(56, 56), (600, 500)])]
+    {
+        let messages =
+            json!([{"role": "user", "content": [{"type": "video_url", "video_url": {"url": url}}]}]);
+        let is_large = url.len() > 1000;
+        let param = if is_large { Value::Null } else { json!("messages[0].content[0].video_url") };
+        case(if is_large { 413 } else { 400 }, param, "messages", messages);
+    }
+    let one_frame = json!([{"role": "user", "content": [{"type": "video_url", "video_url": {"url": video_url(&[(56, 56)])}}]}]);
+    case(400, json!("messages"), "messages", one_frame);
+    case(400, json!("add_generation_prompt"), "add_generation_prompt", json!(false));
+    case(400, json!("add_generation_prompt"), "continue_final_message", json!(true));
     let unbounded =
         json!({"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "string"}}});
     case(400, json!("response_format"), "response_format", unbounded);
     let too_long = json!({"type": "json_schema", "json_schema": {"name": "a", "schema": schema()}});
     case(400, json!("response_format"), "response_format", too_long);
     for (status, param, mut body) in cases {
+        if body["continue_final_message"] == json!(true) {
+            body["add_generation_prompt"] = true.into();
+        }
         if param == json!("top_logprobs") {
-            body["top_logprobs"] = 21.into();
+            body["top_logprobs"] = 129.into();
         }
         let (found, error) = server.ask(&body);
         assert_eq!((found, &error["error"]["param"]), (status, &param), "{body}: {error}");
@@ -233,10 +292,12 @@ fn each_of_128_gets_its_own_answer_or_is_told_to_come_back() {
 fn client_that_goes_away_gives_its_place_back() {
     let server = Server::start(EngineOptions { queue: 0, running: 1, ..EngineOptions::default() });
     let mut long = question("Go on.");
-    long["max_tokens"] = 1500.into();
+    // Would take many seconds.
+    long["max_tokens"] = 12_000.into();
     for stream in [false, true] {
         long["stream"] = stream.into();
         let body = long.to_string();
+        let before = server.engine.handle().load().prompt_tokens;
         let mut connection = TcpStream::connect(server.address).unwrap();
         write!(
             connection,
@@ -249,13 +310,13 @@ fn client_that_goes_away_gives_its_place_back() {
             BufReader::new(&connection).read_line(&mut line).unwrap();
             assert!(line.contains("200"), "{line}");
         } else {
-            // It has begun when the engine runs it.
-            while server.engine.handle().load().running == 0 {
+            // It has begun when the engine has counted its prompt.
+            while server.engine.handle().load().prompt_tokens == before {
                 std::thread::yield_now();
             }
         }
         drop(connection);
-        // The place comes back long before 1500 tokens are written: the next one is answered.
+        // The place comes back before 12,000 tokens are written: the next one is answered.
         loop {
             let (status, answer) = server.ask(&question("a"));
             match status {
@@ -264,6 +325,6 @@ fn client_that_goes_away_gives_its_place_back() {
             }
         }
         let generated = server.engine.handle().load().generated_tokens;
-        assert!(generated < 1400, "{generated} tokens were generated");
+        assert!(generated < 12_000, "{generated} tokens were generated");
     }
 }

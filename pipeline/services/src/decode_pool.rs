@@ -23,19 +23,25 @@ use std::{
     time::Duration,
 };
 
+use pixels::Thumbnails;
 use schemas::{BlobRef, FrameNumber, ReasonCode};
-use stage::{BlobError, ClipHeader, EcgStrip, Frame, FrameError, Frames, Image, SlideHeader, TilePosition};
+use stage::{
+    BlobError, ClipHeader, EcgStrip, Frame, FrameError, Frames, Image, SlideHeader, Thumbnail, TilePosition,
+};
 
 pub use process::WorkerStartError;
 
 use crate::{
     ObjectBlobs,
-    wire::{Answer, Question, Request, Strip},
+    wire::{Answer, Question, Request, Size, Strip},
 };
 use process::{Reply, WorkerEnd, WorkerProcess};
 
 const DECODER_CRASHED: ReasonCode = ReasonCode::known("DECODER_CRASHED");
 const DECODER_TIMEOUT: ReasonCode = ReasonCode::known("DECODER_TIMEOUT");
+
+/// Of thumbnails kept: the frames of fifty clips.
+const THUMBNAIL_BYTES: usize = 64 << 20;
 
 /// How workers are started and what they may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +67,7 @@ pub struct DecodePool {
     // which a queue cannot give; held to take or put back one slot.
     idle: Mutex<Vec<Slot>>,
     checked_in: Condvar,
+    thumbnails: Thumbnails,
 }
 
 /// A place for one worker.
@@ -76,7 +83,8 @@ impl DecodePool {
     /// A pool over the files of `blobs`. Starts no process yet.
     pub fn new(blobs: Arc<ObjectBlobs>, config: DecodePoolConfig) -> Self {
         let idle = (0..config.workers.max(1)).map(|_| Slot::default()).collect();
-        Self { blobs, config, idle: Mutex::new(idle), checked_in: Condvar::new() }
+        let thumbnails = Thumbnails::new(THUMBNAIL_BYTES);
+        Self { blobs, config, idle: Mutex::new(idle), checked_in: Condvar::new(), thumbnails }
     }
 
     fn ask(&self, blob: &BlobRef, question: Question) -> Result<Reply, FrameError> {
@@ -171,15 +179,36 @@ impl Frames for DecodePool {
 
     fn frame(&self, instance: &BlobRef, number: FrameNumber) -> Result<Frame, FrameError> {
         match self.answer(instance, Question::Frame(number))? {
-            Reply { answer: Answer::Frame(_), picture: Some(image) } => Ok(Frame { number, image }),
+            Reply { answer: Answer::Frame(size), picture } => {
+                Ok(Frame { number, image: size.picture(picture) })
+            }
+            _ => Err(other_reply()),
+        }
+    }
+
+    fn thumbnail(
+        &self,
+        instance: &BlobRef,
+        number: FrameNumber,
+        height: u32,
+    ) -> Result<Option<Thumbnail>, FrameError> {
+        if let Some(kept) = self.thumbnails.get(instance, (number, height)) {
+            return Ok(Some(kept));
+        }
+        match self.answer(instance, Question::Thumbnail { number, height })? {
+            Reply { answer: Answer::Thumbnail(Size { width, height: rows }), picture } => {
+                let thumbnail = Thumbnail { width, height: rows, luma: picture };
+                self.thumbnails.put(instance, (number, height), thumbnail.clone());
+                Ok(Some(thumbnail))
+            }
             _ => Err(other_reply()),
         }
     }
 
     fn ecg(&self, instance: &BlobRef, number: FrameNumber) -> Result<Option<EcgStrip>, FrameError> {
         match self.answer(instance, Question::Ecg(number))? {
-            Reply { answer: Answer::Ecg(Some(Strip { seconds_per_pixel, .. })), picture: Some(image) } => {
-                Ok(Some(EcgStrip { image, seconds_per_pixel }))
+            Reply { answer: Answer::Ecg(Some(Strip { seconds_per_pixel, size })), picture } => {
+                Ok(Some(EcgStrip { image: size.picture(picture), seconds_per_pixel }))
             }
             Reply { answer: Answer::Ecg(None), .. } => Ok(None),
             _ => Err(other_reply()),
@@ -195,7 +224,7 @@ impl Frames for DecodePool {
 
     fn tile(&self, instance: &BlobRef, position: TilePosition) -> Result<Option<Image>, FrameError> {
         match self.answer(instance, Question::Tile(position))? {
-            Reply { answer: Answer::Tile(_), picture } => Ok(picture),
+            Reply { answer: Answer::Tile(size), picture } => Ok(size.map(|size| size.picture(picture))),
             _ => Err(other_reply()),
         }
     }

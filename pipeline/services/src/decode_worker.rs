@@ -8,16 +8,17 @@ use std::{
     fs::File,
     io::{self, BufReader, Read, Seek as _, Write},
     path::Path,
+    sync::Arc,
 };
 
-use pixels::{Clip, Mask, Slide};
+use pixels::{MaskedClip, Slide};
 use rustix::{
     process::{Resource, Rlimit, getrlimit, setrlimit},
     time::{ClockId, clock_gettime},
 };
 use schemas::{BlobRef, Digest, FrameNumber, ReasonCode};
 use sha2::{Digest as _, Sha256};
-use stage::{EcgStrip, FrameError, Image};
+use stage::{EcgStrip, FrameError, Thumbnail};
 
 use crate::wire::{Answer, Fault, PROTOCOL, Question, Ready, Request, Setup, Size, Strip, receive, send};
 
@@ -55,9 +56,9 @@ pub fn serve(mut input: impl Read, mut output: impl Write) -> Result<(), ServeEr
         limit(Resource::Cpu, used + 1 + setup.cpu_seconds + checking, Reach::UntilMoved)?;
         let (answer, picture) = match answer(&mut last, &request) {
             Ok((answer, picture)) => (answer, picture),
-            Err(error) => (Answer::Failed(Fault::of(&error)), None),
+            Err(error) => (Answer::Failed(Fault::of(&error)), no_picture()),
         };
-        send(&mut output, &answer, picture.as_ref().map_or(&[], |picture| &picture.rgb))?;
+        send(&mut output, &answer, &picture)?;
     }
     Ok(())
 }
@@ -85,17 +86,11 @@ fn limit(resource: Resource, wanted: u64, reach: Reach) -> Result<(), rustix::io
 struct Opened {
     blob: BlobRef,
     file: File,
-    clip: Option<MaskedClip>,
+    clip: Option<MaskedClip<BufReader<File>>>,
     slide: Option<Slide<BufReader<File>>>,
 }
 
-struct MaskedClip {
-    clip: Clip<BufReader<File>>,
-    /// Looked for when the first frame is asked for.
-    mask: Option<Mask>,
-}
-
-fn answer(last: &mut Option<Opened>, request: &Request) -> Result<(Answer, Option<Image>), FrameError> {
+fn answer(last: &mut Option<Opened>, request: &Request) -> Result<(Answer, Arc<[u8]>), FrameError> {
     let opened = match last {
         Some(opened) if opened.blob == request.blob => opened,
         // The old one goes first: two instances at once could exceed the memory limit.
@@ -105,32 +100,38 @@ fn answer(last: &mut Option<Opened>, request: &Request) -> Result<(Answer, Optio
         }
     };
     match request.question {
-        Question::Header => {
-            let (clip, mask) = opened.clip()?.masked()?;
-            Ok((Answer::Header(Box::new(clip.clip_header(mask))), None))
-        }
+        Question::Header => Ok((Answer::Header(Box::new(opened.clip()?.header()?)), no_picture())),
         Question::Frame(number) => {
             let index = index_of(number)?;
-            let (clip, mask) = opened.clip()?.masked()?;
-            let picture = clip.masked_frame(index, mask)?.into_image();
-            Ok((Answer::Frame(Size::of(&picture)), Some(picture)))
+            let picture = opened.clip()?.frame(index)?;
+            Ok((Answer::Frame(Size::of(&picture)), picture.rgb))
+        }
+        Question::Thumbnail { number, height } => {
+            let index = index_of(number)?;
+            let Thumbnail { width, height, luma } = opened.clip()?.thumbnail(index, height)?;
+            Ok((Answer::Thumbnail(Size { width, height }), luma))
         }
         Question::Ecg(number) => {
             let index = index_of(number)?;
-            Ok(match opened.clip()?.clip.ecg(index)? {
-                None => (Answer::Ecg(None), None),
+            Ok(match opened.clip()?.ecg(index)? {
+                None => (Answer::Ecg(None), no_picture()),
                 Some(EcgStrip { image, seconds_per_pixel }) => {
                     let strip = Strip { size: Size::of(&image), seconds_per_pixel };
-                    (Answer::Ecg(Some(strip)), Some(image))
+                    (Answer::Ecg(Some(strip)), image.rgb)
                 }
             })
         }
-        Question::Slide => Ok((Answer::Slide(Box::new(opened.slide()?.header().clone())), None)),
+        Question::Slide => Ok((Answer::Slide(Box::new(opened.slide()?.header().clone())), no_picture())),
         Question::Tile(position) => {
             let picture = opened.slide()?.tile(position)?;
-            Ok((Answer::Tile(picture.as_ref().map(Size::of)), picture))
+            let size = picture.as_ref().map(Size::of);
+            Ok((Answer::Tile(size), picture.map_or_else(no_picture, |picture| picture.rgb)))
         }
     }
+}
+
+fn no_picture() -> Arc<[u8]> {
+    Arc::from([])
 }
 
 fn index_of(number: FrameNumber) -> Result<u32, FrameError> {
@@ -164,11 +165,11 @@ impl Opened {
         Ok(BufReader::new(file))
     }
 
-    fn clip(&mut self) -> Result<&mut MaskedClip, FrameError> {
+    fn clip(&mut self) -> Result<&mut MaskedClip<BufReader<File>>, FrameError> {
         self.slide = None;
         let clip = match self.clip.take() {
             Some(clip) => clip,
-            None => MaskedClip { clip: Clip::open(self.reader()?)?, mask: None },
+            None => MaskedClip::open(self.reader()?)?,
         };
         Ok(self.clip.insert(clip))
     }
@@ -180,16 +181,6 @@ impl Opened {
             None => Slide::open(self.reader()?)?,
         };
         Ok(self.slide.insert(slide))
-    }
-}
-
-impl MaskedClip {
-    fn masked(&mut self) -> Result<(&mut Clip<BufReader<File>>, &Mask), FrameError> {
-        let mask = match self.mask.take() {
-            Some(mask) => mask,
-            None => self.clip.mask()?,
-        };
-        Ok((&mut self.clip, self.mask.insert(mask)))
     }
 }
 

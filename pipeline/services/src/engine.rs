@@ -1,11 +1,14 @@
 //! The engine as a stage's model.
 
 use glm46v::{
-    EngineHandle, FinishReason, GenerateOptions, Message, Part, Prompt, Request, RequestError, Role, Thinking,
+    Determinism, EngineHandle, FinishReason, GenerateOptions, Message, Part, Presentation, Prompt, Request,
+    RequestError, Role, Thinking, Video,
 };
 use image::RgbImage;
 use schemas::{Digest, ModelIdentity};
-use stage::{BackendError, Generation, Image, ModelBackend, ModelRequest, Source};
+use stage::{BackendError, Generation, Image, ModelBackend, ModelRequest, Picture, Source};
+
+use crate::schema;
 
 /// A handle to the engine that this process runs. The engine itself belongs to whoever started it: dropped, it lets the
 /// request in progress finish, and this backend is [`BackendError::Broken`] from then on.
@@ -29,13 +32,21 @@ impl EngineBackend {
         let identity = ModelIdentity {
             name: name.into(),
             digest: Digest::from_bytes(*info.digest.as_bytes()),
-            // What the engine computes in, whatever the files hold.
-            dtype: "f32".to_owned(),
-            device: "cpu".to_owned(),
+            // Two engines that differ in this may differ in the last bits of their scores.
+            dtype: match info.determinism {
+                Determinism::Exact => format!("{}, deterministic", info.compute.dtype()),
+                Determinism::Fast => info.compute.dtype(),
+            },
+            device: info.compute.device.to_string(),
             untrained: info.marks.untrained,
             synthetic_only: info.marks.synthetic_only,
         };
         Self { engine, identity }
+    }
+
+    fn grammar(&self, request: &ModelRequest) -> Result<Option<glm46v::Grammar>, BackendError> {
+        let schema = schema::of(request).map_err(refused)?;
+        schema.map(|schema| self.engine.processor().grammar(schema)).transpose().map_err(refused)
     }
 }
 
@@ -44,22 +55,16 @@ impl ModelBackend for EngineBackend {
         &self.identity
     }
 
+    fn presentation(&self) -> stage::Presentation {
+        match self.engine.info().marks.presentation {
+            Presentation::Stills => stage::Presentation::Stills,
+            Presentation::Beats => stage::Presentation::Beats,
+        }
+    }
+
     fn generate(&self, request: &ModelRequest) -> Result<Generation, BackendError> {
-        let pictures = request.images.iter().map(picture).collect::<Result<Vec<_>, _>>()?;
-        let system = request.system.as_ref().map(|system| Message::text(Role::System, system));
-        let content =
-            pictures.into_iter().map(Part::Image).chain([Part::Text(request.prompt.clone())]).collect();
-        let messages = system.into_iter().chain([Message { role: Role::User, content }]).collect();
-        let answer = self
-            .engine
-            .generate(&Request::new(
-                Prompt { messages, thinking: Thinking::Off },
-                GenerateOptions {
-                    max_new_tokens: request.max_new_tokens as usize,
-                    ..GenerateOptions::default()
-                },
-            ))
-            .map_err(reaction)?;
+        let held = Request { grammar: self.grammar(request)?, ..asked(request)? };
+        let answer = self.engine.generate(&held).map_err(reaction)?;
         Ok(Generation {
             finish_reason: match answer.finish_reason {
                 FinishReason::Stop => schemas::FinishReason::Stop,
@@ -69,17 +74,49 @@ impl ModelBackend for EngineBackend {
             prompt_tokens: answer.prompt_tokens as u32,
             vision_tokens: answer.vision_tokens as u32,
             generated_tokens: answer.generated_tokens() as u32,
+            log_probability: answer.log_probability(),
             text: answer.text,
         })
     }
+
+    fn score(&self, request: &ModelRequest, continuations: &[String]) -> Result<Vec<f64>, BackendError> {
+        self.engine.score(&asked(request)?, continuations).map_err(reaction)
+    }
 }
 
-fn picture(image: &Image) -> Result<RgbImage, BackendError> {
-    let Image { width, height, rgb } = image;
-    RgbImage::from_raw(*width, *height, rgb.to_vec()).ok_or_else(|| {
-        let source: Source = Box::new(PictureSize { width: *width, height: *height, bytes: rgb.len() });
-        BackendError::Refused(source)
+/// The same turns for every way of asking: a system turn, then pictures before the text.
+fn asked(request: &ModelRequest) -> Result<Request, BackendError> {
+    let pictures = request.pictures.iter().map(part).collect::<Result<Vec<_>, _>>()?;
+    let system = request.system.as_ref().map(|system| Message::text(Role::System, system));
+    let content = pictures.into_iter().chain([Part::Text(request.prompt.clone())]).collect();
+    let messages = system.into_iter().chain([Message { role: Role::User, content }]).collect();
+    let options = GenerateOptions {
+        max_new_tokens: request.max_new_tokens as usize,
+        // Scores without alternatives: for the sum of log-probabilities.
+        top_logprobs: Some(0),
+        ..GenerateOptions::default()
+    };
+    Ok(Request {
+        answer_prefix: request.answer_prefix.clone(),
+        ..Request::new(Prompt { messages, thinking: Thinking::Off }, options)
     })
+}
+
+fn part(picture: &Picture) -> Result<Part, BackendError> {
+    Ok(match picture {
+        Picture::Still(image) => Part::Image(rgb(image)?),
+        Picture::Beat([diastole, systole]) => Part::Video(Video::pair([rgb(diastole)?, rgb(systole)?])),
+    })
+}
+
+fn rgb(image: &Image) -> Result<RgbImage, BackendError> {
+    let Image { width, height, rgb } = image;
+    RgbImage::from_raw(*width, *height, rgb.to_vec())
+        .ok_or_else(|| refused(PictureSize { width: *width, height: *height, bytes: rgb.len() }))
+}
+
+fn refused(error: impl Into<Source>) -> BackendError {
+    BackendError::Refused(error.into())
 }
 
 /// Who is at fault: the moment, the engine or its weights, or the request.

@@ -5,7 +5,8 @@
 //!   Blobs::get, put, memo, remember ───────────▶ ObjectBlobs ── small tokio runtime ─▶ folder, S3
 //!   Frames::header, frame, ecg, slide, tile ───▶ DecodePool ─── pipes ───────────────▶ decode worker processes
 //!                                                    └ ObjectBlobs::local_file            decode_worker::serve
-//!   ModelBackend::generate ────────────────────▶ EngineBackend ─ queue, bounded ─────▶ the engine's thread
+//!   ModelBackend::generate, score ─────────────▶ EngineBackend ─ queue, bounded ─────▶ the engine's thread
+//!                                                OpenAiBackend ─ HTTP, breaker ──────▶ a server elsewhere
 //! ```
 //!
 //! Invariants:
@@ -18,6 +19,7 @@ mod decode_pool;
 pub mod decode_worker;
 mod engine;
 mod openai;
+mod schema;
 mod wire;
 
 #[cfg(feature = "s3")]

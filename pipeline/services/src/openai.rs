@@ -4,6 +4,7 @@
 //!   connect ─▶ GET /v1/models ─▶ the model is there: identity, fixed from here on
 //!
 //!   generate ─▶ breaker ─ closed ─▶ POST /v1/chat/completions, pictures as PNG, greedy
+//!   score, several of these, one token each (walk.rs)
 //!                  │                   │ 200            answer
 //!                  │ open: Unavailable │ 400, 413, 422  Refused: this request can never work
 //!                  │ at once, until    │ 401, 403, 404  Broken: key or model is wrong
@@ -13,18 +14,25 @@
 //! Health is judged by answers: a server that answers nothing for `request_timeout` is unavailable, whatever its health
 //! page says. A changed identity is `Broken`: reports must not name a model that did not write them.
 
+mod breaker;
+mod question;
+mod walk;
+mod wire;
+
 use std::{
-    io::Cursor,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use image::{ImageFormat, RgbImage};
 use schemas::{Digest, FinishReason, ModelIdentity};
-use serde::Deserialize;
-use serde_json::{Value, json};
-use stage::{BackendError, Generation, Image, ModelBackend, ModelRequest};
+use serde_json::Value;
+use stage::{BackendError, Generation, ModelBackend, ModelRequest, Presentation};
+
+use breaker::Breaker;
+use question::Question;
+use wire::{Completion, Models, TokenScore};
+
+use crate::schema::SchemaFault;
 
 /// Where the server is and how it is asked.
 #[derive(Clone)]
@@ -41,6 +49,9 @@ pub struct OpenAiConfig {
     pub breaker_failures: u32,
     /// For how long it is left alone.
     pub breaker_pause: Duration,
+    /// Likeliest tokens asked for at each place when continuations are scored; at least 1. A continuation that goes on
+    /// with none of them scores -∞. vLLM gives up to its `--max-logprobs`, 20; `prescreen serve-model` up to 128.
+    pub top_logprobs: u32,
 }
 
 /// Why a server cannot be used as the model.
@@ -81,41 +92,19 @@ pub struct OpenAiBackend {
     agent: ureq::Agent,
     config: OpenAiConfig,
     identity: ModelIdentity,
+    presentation: Presentation,
+    logprobs: LogProbs,
     // A lock, because all workers of the stage share one server's state; held to read or write two numbers.
     breaker: Mutex<Breaker>,
 }
 
-/// Whether a server is asked at all. Time is passed in.
-#[derive(Debug, Default)]
-struct Breaker {
-    failures: u32,
-    open_until: Option<Instant>,
-}
-
-impl Breaker {
-    /// Whether a request may go out: closed, or one try after the pause.
-    fn admits(&mut self, now: Instant, pause: Duration) -> bool {
-        match self.open_until {
-            Some(until) if now < until => false,
-            Some(_) => {
-                // One request tries; until it has ended, the others wait another pause.
-                self.open_until = Some(now + pause);
-                true
-            }
-            None => true,
-        }
-    }
-
-    fn succeeded(&mut self) {
-        *self = Self::default();
-    }
-
-    fn failed(&mut self, now: Instant, most: u32, pause: Duration) {
-        self.failures = self.failures.saturating_add(1);
-        if self.failures >= most.max(1) {
-            self.open_until = Some(now + pause);
-        }
-    }
+/// What the log-probabilities of generated tokens mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LogProbs {
+    /// The model's own, whatever the answer is held to.
+    Unmasked,
+    /// Among what the schema allows, as vLLM reckons them: the model's own only where there is no schema.
+    MaskedBySchema,
 }
 
 /// Why one request was not answered. Repeats nothing of prompts and answers.
@@ -133,56 +122,10 @@ enum AskError {
     OtherModel { found: String, expected: String },
     #[error("picture of {width}x{height} cannot be encoded")]
     Picture { width: u32, height: u32 },
-}
-
-#[derive(Deserialize)]
-struct Models {
-    data: Vec<ModelEntry>,
-}
-
-#[derive(Deserialize)]
-struct ModelEntry {
-    id: String,
-    /// vLLM: the folder or hub name. Ours: the checkpoint's digest.
-    root: Option<String>,
-    /// Only ours says so.
-    prescreen: Option<Marks>,
-}
-
-#[derive(Deserialize)]
-struct Marks {
-    untrained: bool,
-    synthetic_only: bool,
-}
-
-#[derive(Deserialize)]
-struct Completion {
-    model: String,
-    choices: Vec<Choice>,
-    usage: Option<Usage>,
-}
-
-#[derive(Deserialize)]
-struct Choice {
-    message: Message,
-    finish_reason: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Message {
-    content: Option<String>,
-}
-
-#[derive(Deserialize, Default)]
-struct Usage {
-    prompt_tokens: u32,
-    completion_tokens: u32,
-    prompt_tokens_details: Option<PromptTokens>,
-}
-
-#[derive(Deserialize)]
-struct PromptTokens {
-    image_tokens: Option<u32>,
+    #[error(transparent)]
+    Schema(#[from] SchemaFault),
+    #[error("continuation {index} is empty; expected at least one character")]
+    EmptyContinuation { index: usize },
 }
 
 impl OpenAiBackend {
@@ -210,23 +153,48 @@ impl OpenAiBackend {
             OpenAiError::OtherModel { url, wanted: config.model.clone(), served }
         })?;
         let root = entry.root.as_deref().unwrap_or_default();
+        let ours = entry.prescreen.as_ref();
         let identity = ModelIdentity {
             name: config.model.clone(),
             // Our own server names the checkpoint's digest; of others, all that they say of the model.
             digest: root.parse().unwrap_or_else(|_| Digest::of(format!("{}\n{root}", entry.id).as_bytes())),
             dtype: "remote".to_owned(),
             device: "remote".to_owned(),
-            untrained: entry.prescreen.as_ref().is_some_and(|marks| marks.untrained),
-            synthetic_only: entry.prescreen.as_ref().is_some_and(|marks| marks.synthetic_only),
+            untrained: ours.is_some_and(|marks| marks.untrained),
+            synthetic_only: ours.is_some_and(|marks| marks.synthetic_only),
         };
-        Ok(Self { agent, config, identity, breaker: Mutex::default() })
+        let presentation = match ours.map(|marks| marks.presentation) {
+            Some(wire::Presentation::Beats) => Presentation::Beats,
+            Some(wire::Presentation::Stills) | None => Presentation::Stills,
+        };
+        let logprobs = if ours.is_some() { LogProbs::Unmasked } else { LogProbs::MaskedBySchema };
+        Ok(Self { agent, config, identity, presentation, logprobs, breaker: Mutex::default() })
     }
 
     fn breaker<T>(&self, with: impl FnOnce(&mut Breaker) -> T) -> T {
         with(&mut self.breaker.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn ask(&self, body: &Value) -> Result<Completion, AskError> {
+    /// One answer, unless the server is left alone.
+    fn ask(&self, body: &Value) -> Result<Completion, BackendError> {
+        let pause = self.config.breaker_pause;
+        if !self.breaker(|breaker| breaker.admits(Instant::now(), pause)) {
+            return Err(BackendError::Unavailable(AskError::BreakerOpen.into()));
+        }
+        let answer = self.post(body);
+        match answer {
+            Ok(_) | Err(AskError::Status { status: 400 | 413 | 422 }) => self.breaker(Breaker::succeeded),
+            // Full is no failure: the server works.
+            Err(AskError::Status { status: 401 | 403 | 404 | 429 } | AskError::OtherModel { .. }) => {}
+            Err(_) => {
+                let most = self.config.breaker_failures;
+                self.breaker(|breaker| breaker.failed(Instant::now(), most, pause));
+            }
+        }
+        answer.map_err(reaction)
+    }
+
+    fn post(&self, body: &Value) -> Result<Completion, AskError> {
         let url = format!("{}/v1/chat/completions", self.config.url.trim_end_matches('/'));
         let mut request = self.agent.post(url);
         if let Some(key) = &self.config.key {
@@ -249,6 +217,16 @@ impl OpenAiBackend {
         }
         Ok(completion)
     }
+
+    /// The likeliest next tokens after the answer so far.
+    fn likeliest(&self, question: &Question) -> Result<Vec<TokenScore>, BackendError> {
+        let scores = self.ask(question.body())?.choices.into_iter().next().and_then(|choice| choice.logprobs);
+        let first = scores.and_then(|scores| scores.content?.into_iter().next());
+        match first {
+            Some(token) if !token.top_logprobs.is_empty() => Ok(token.top_logprobs),
+            _ => Err(reaction(AskError::Answer { what: "it has no log-probabilities" })),
+        }
+    }
 }
 
 impl ModelBackend for OpenAiBackend {
@@ -256,75 +234,51 @@ impl ModelBackend for OpenAiBackend {
         &self.identity
     }
 
+    fn presentation(&self) -> Presentation {
+        self.presentation
+    }
+
     fn generate(&self, request: &ModelRequest) -> Result<Generation, BackendError> {
-        let body = question(&self.config.model, request)?;
-        let breaker_pause = self.config.breaker_pause;
-        if !self.breaker(|breaker| breaker.admits(Instant::now(), breaker_pause)) {
-            return Err(BackendError::Unavailable(AskError::BreakerOpen.into()));
+        let question = Question::new(&self.config.model, request).map_err(reaction)?;
+        let completion = self.ask(question.held_to_schema(request).map_err(reaction)?.body())?;
+        let mut generation = generation(completion)?;
+        if self.logprobs == LogProbs::MaskedBySchema && request.schema.is_some() {
+            generation.log_probability = None;
         }
-        match self.ask(&body) {
-            Ok(completion) => {
-                self.breaker(Breaker::succeeded);
-                generation(completion)
-            }
-            Err(error) => Err(self.reaction(error)),
+        Ok(generation)
+    }
+
+    fn score(&self, request: &ModelRequest, continuations: &[String]) -> Result<Vec<f64>, BackendError> {
+        if let Some(index) = continuations.iter().position(String::is_empty) {
+            return Err(reaction(AskError::EmptyContinuation { index }));
         }
+        let question = Question::new(&self.config.model, request).map_err(reaction)?;
+        let mut question = question.of_one_token(self.config.top_logprobs);
+        walk::scores(continuations, |path| {
+            question.set_answer_prefix(&format!("{}{path}", request.answer_prefix));
+            self.likeliest(&question)
+        })
     }
 }
 
-impl OpenAiBackend {
-    fn reaction(&self, error: AskError) -> BackendError {
-        let OpenAiConfig { breaker_failures, breaker_pause, .. } = self.config;
-        match error {
-            AskError::Status { status: 400 | 413 | 422 } => {
-                self.breaker(Breaker::succeeded);
-                BackendError::Refused(error.into())
-            }
-            AskError::Status { status: 401 | 403 | 404 } | AskError::OtherModel { .. } => {
-                BackendError::Broken(error.into())
-            }
-            // Full is no failure: the server works.
-            AskError::Status { status: 429 } => BackendError::Unavailable(error.into()),
-            _ => {
-                self.breaker(|breaker| breaker.failed(Instant::now(), breaker_failures, breaker_pause));
-                BackendError::Unavailable(error.into())
-            }
+fn reaction(error: AskError) -> BackendError {
+    match error {
+        AskError::Status { status: 400 | 413 | 422 }
+        | AskError::Picture { .. }
+        | AskError::Schema(_)
+        | AskError::EmptyContinuation { .. } => BackendError::Refused(error.into()),
+        AskError::Status { status: 401 | 403 | 404 } | AskError::OtherModel { .. } => {
+            BackendError::Broken(error.into())
         }
+        _ => BackendError::Unavailable(error.into()),
     }
-}
-
-/// The same turns as the engine gets: a system turn, then pictures before the text.
-fn question(model: &str, request: &ModelRequest) -> Result<Value, BackendError> {
-    let mut content = Vec::with_capacity(request.images.len() + 1);
-    for image in &request.images {
-        let url = data_url(image).map_err(|error| BackendError::Refused(error.into()))?;
-        content.push(json!({"type": "image_url", "image_url": {"url": url}}));
-    }
-    content.push(json!({"type": "text", "text": request.prompt}));
-    let mut messages = Vec::with_capacity(2);
-    messages.extend(request.system.as_ref().map(|system| json!({"role": "system", "content": system})));
-    messages.push(json!({"role": "user", "content": content}));
-    Ok(json!({
-        "model": model, "messages": messages, "max_tokens": request.max_new_tokens, "temperature": 0,
-        "chat_template_kwargs": {"enable_thinking": false},
-    }))
-}
-
-/// PNG: what the server sees is what was sent, to the last bit.
-fn data_url(image: &Image) -> Result<String, AskError> {
-    let Image { width, height, rgb } = image;
-    let (width, height) = (*width, *height);
-    let picture =
-        RgbImage::from_raw(width, height, rgb.to_vec()).ok_or(AskError::Picture { width, height })?;
-    let mut png = Cursor::new(Vec::new());
-    picture.write_to(&mut png, ImageFormat::Png).map_err(|_| AskError::Picture { width, height })?;
-    Ok(format!("data:image/png;base64,{}", STANDARD.encode(png.into_inner())))
 }
 
 fn generation(completion: Completion) -> Result<Generation, BackendError> {
-    let no = |what| BackendError::Unavailable(AskError::Answer { what }.into());
+    let no = |what| reaction(AskError::Answer { what });
     let Some(choice) = completion.choices.into_iter().next() else { return Err(no("it has no choice")) };
     let usage = completion.usage.unwrap_or_default();
+    let tokens = choice.logprobs.and_then(|scores| scores.content);
     Ok(Generation {
         text: choice.message.content.unwrap_or_default(),
         finish_reason: match choice.finish_reason.as_deref() {
@@ -335,27 +289,6 @@ fn generation(completion: Completion) -> Result<Generation, BackendError> {
         prompt_tokens: usage.prompt_tokens,
         vision_tokens: usage.prompt_tokens_details.and_then(|details| details.image_tokens).unwrap_or(0),
         generated_tokens: usage.completion_tokens,
+        log_probability: tokens.map(|tokens| tokens.iter().map(|token| token.score.log_probability()).sum()),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn breaker_opens_after_failures_in_a_row_and_lets_one_try_after_its_pause() {
-        let (start, pause) = (Instant::now(), Duration::from_secs(10));
-        let at = |seconds| start + Duration::from_secs(seconds);
-        let mut breaker = Breaker::default();
-        breaker.failed(at(0), 2, pause);
-        breaker.succeeded();
-        breaker.failed(at(1), 2, pause);
-        assert!(breaker.admits(at(1), pause));
-        breaker.failed(at(2), 2, pause);
-        assert!(!breaker.admits(at(11), pause));
-        assert!(breaker.admits(at(12), pause), "one tries");
-        assert!(!breaker.admits(at(13), pause), "the others wait for it");
-        breaker.succeeded();
-        assert!(breaker.admits(at(13), pause));
-    }
 }

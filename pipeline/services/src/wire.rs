@@ -1,7 +1,7 @@
 //! What travels between the pool and a decode worker.
 //!
 //! ```text
-//!   message   u32 little-endian length of the head │ head, JSON │ of a picture: 3 * width * height bytes RGB
+//!   message   u32 little-endian length of the head │ head, JSON │ the bytes of the picture that the head announces
 //!
 //!   pool ──▶ Setup   ──▶ worker       once
 //!   pool ◀── Ready   ◀── worker
@@ -9,7 +9,10 @@
 //!   pool ◀── Answer  ◀── worker
 //! ```
 
-use std::io::{self, Read, Write};
+use std::{
+    io::{self, Read, Write},
+    sync::Arc,
+};
 
 use schemas::{BlobRef, FrameNumber, NotAnalysable, ReasonCode};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -42,7 +45,7 @@ pub(crate) struct Ready {
 }
 
 /// The protocol's number.
-pub(crate) const PROTOCOL: u32 = 2;
+pub(crate) const PROTOCOL: u32 = 3;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Request {
@@ -63,17 +66,19 @@ impl Request {
 pub(crate) enum Question {
     Header,
     Frame(FrameNumber),
+    Thumbnail { number: FrameNumber, height: u32 },
     Ecg(FrameNumber),
     Slide,
     Tile(TilePosition),
 }
 
-/// Where it carries a [`Size`], the bytes of that picture follow the head.
+/// Where it carries a [`Size`], the bytes of that picture follow the head: RGB, of a thumbnail luma.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Answer {
     Header(Box<ClipHeader>),
     Frame(Size),
+    Thumbnail(Size),
     Ecg(Option<Strip>),
     Slide(Box<SlideHeader>),
     Tile(Option<Size>),
@@ -81,11 +86,14 @@ pub(crate) enum Answer {
 }
 
 impl Answer {
-    /// The size of the picture that follows.
-    pub(crate) fn picture(&self) -> Option<Size> {
+    /// Bytes of the picture that follows, 0 if none does; `None` if it is none that may be read.
+    pub(crate) fn picture_bytes(&self) -> Option<usize> {
         match self {
-            Self::Frame(size) | Self::Tile(Some(size)) | Self::Ecg(Some(Strip { size, .. })) => Some(*size),
-            Self::Header(_) | Self::Slide(_) | Self::Ecg(None) | Self::Tile(None) | Self::Failed(_) => None,
+            Self::Frame(size) | Self::Tile(Some(size)) | Self::Ecg(Some(Strip { size, .. })) => size.bytes(3),
+            Self::Thumbnail(size) => size.bytes(1),
+            Self::Header(_) | Self::Slide(_) | Self::Ecg(None) | Self::Tile(None) | Self::Failed(_) => {
+                Some(0)
+            }
         }
     }
 }
@@ -108,9 +116,14 @@ impl Size {
         Self { width: picture.width, height: picture.height }
     }
 
-    /// Bytes of the picture, if it is one that may be read.
-    pub(crate) fn bytes(self) -> Option<usize> {
-        let bytes = u64::from(self.width).checked_mul(u64::from(self.height))?.checked_mul(3)?;
+    /// The picture of this size with the bytes that came.
+    pub(crate) fn picture(self, rgb: Arc<[u8]>) -> Image {
+        Image { width: self.width, height: self.height, rgb }
+    }
+
+    /// Bytes of a picture with so many channels, if it is one that may be read.
+    fn bytes(self, channels: u64) -> Option<usize> {
+        let bytes = u64::from(self.width).checked_mul(u64::from(self.height))?.checked_mul(channels)?;
         (bytes <= MAX_PICTURE_BYTES).then(|| usize::try_from(bytes).ok()).flatten()
     }
 }

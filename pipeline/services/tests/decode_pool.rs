@@ -11,6 +11,7 @@ use std::{
 };
 
 use pixels::{Clip, Slide};
+use raster::{Plane, Window};
 use schemas::{Area, BlobRef, FrameNumber, NotAnalysable};
 use services::{DecodePool, DecodePoolConfig, ObjectBlobs};
 use stage::{Blobs as _, FrameError, Frames as _, TilePosition};
@@ -95,6 +96,26 @@ fn frames_come_back_as_they_decode_here_and_masked() {
         let (x, y) = (index as u32 % frame.width, index as u32 / frame.width);
         let outside = x < x0 || y < y0 || x >= x0 + width || y >= y0 + height;
         assert!(!outside || pixel == [0, 0, 0], "a pixel outside the tissue shows at {x}, {y}");
+    }
+}
+
+#[test]
+fn a_thumbnail_is_the_reduced_frame_and_is_kept() {
+    let setting = Setting::new();
+    let (pool, clip) = (setting.pool(), setting.put(CINE));
+    let header = pool.header(&clip).unwrap();
+    for number in [1, 2] {
+        let number = FrameNumber(number);
+        let thumbnail = pool.thumbnail(&clip, number, 32).unwrap().expect("the pool makes them");
+        let image = pool.frame(&clip, number).unwrap().image;
+        let window = Window::inside(header.visible, image.width, image.height);
+        let reduced = Plane::luma_reduced_to_height(&image, window, 32);
+        assert_eq!(thumbnail.luma[..], *reduced.samples());
+        assert_eq!(
+            [thumbnail.width as usize, thumbnail.height as usize],
+            [reduced.width(), reduced.height()]
+        );
+        assert_eq!(pool.thumbnail(&clip, number, 32).unwrap(), Some(thumbnail));
     }
 }
 

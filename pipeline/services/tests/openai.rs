@@ -4,10 +4,11 @@
 
 use std::{path::Path, time::Duration};
 
-use glm46v::{Checkpoint, Determinism, Engine, EngineOptions};
+use glm46v::{Checkpoint, Determinism, Engine, EngineHandle, EngineOptions};
 use model_server::{ApiKey, ModelServer, ServerConfig, ServerMetrics};
+use serde_json::json;
 use services::{EngineBackend, OpenAiBackend, OpenAiConfig, OpenAiError};
-use stage::{BackendError, Image, ModelBackend as _, ModelRequest};
+use stage::{BackendError, Generation, Image, ModelBackend as _, ModelRequest, Picture, Presentation};
 use tokio::{runtime::Runtime, sync::watch};
 
 const KEY: &str = "a-key-for-tests-only";
@@ -20,14 +21,23 @@ struct Served {
 }
 
 fn engine() -> Engine {
-    let folder =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../stages/inference/glm46v/checkpoints/untrained");
+    engine_of(&untrained())
+}
+
+fn untrained() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../stages/inference/glm46v/checkpoints/untrained")
+}
+
+fn engine_of(folder: &Path) -> Engine {
     let options = EngineOptions { determinism: Determinism::Exact, ..EngineOptions::default() };
     Engine::start(Checkpoint::open(folder).unwrap(), options).unwrap()
 }
 
 fn serve() -> Served {
-    let engine = engine();
+    serve_engine(engine())
+}
+
+fn serve_engine(engine: Engine) -> Served {
     let config = ServerConfig {
         listen: "127.0.0.1:0".parse().unwrap(),
         keys: vec![ApiKey::new(KEY).unwrap()],
@@ -53,6 +63,7 @@ fn config(served: &Served) -> OpenAiConfig {
         request_timeout: Duration::from_mins(1),
         breaker_failures: 2,
         breaker_pause: Duration::from_hours(1),
+        top_logprobs: 128,
     }
 }
 
@@ -61,10 +72,23 @@ fn request(width: u32, height: u32) -> ModelRequest {
     let image = Image { width, height, rgb: rgb.into() };
     ModelRequest {
         system: Some("Answer.".into()),
-        images: vec![image.clone(), image],
+        pictures: vec![
+            Picture::Still(image.clone()),
+            Picture::Beat([image.clone(), image.clone()]),
+            Picture::Still(image),
+        ],
         prompt: "Which view?".into(),
+        answer_prefix: String::new(),
+        schema: None,
         max_new_tokens: 24,
     }
+}
+
+/// Log-probabilities travel as decimals.
+fn assert_same(found: Generation, wanted: Generation) {
+    let apart = found.log_probability.unwrap() - wanted.log_probability.unwrap();
+    assert!(apart.abs() <= 1e-4, "{found:?} and {wanted:?}");
+    assert_eq!(Generation { log_probability: None, ..found }, Generation { log_probability: None, ..wanted });
 }
 
 #[test]
@@ -75,10 +99,87 @@ fn server_answers_as_the_engine_does() {
     let local = EngineBackend::new(in_process.handle(), "untrained");
     assert_eq!(remote.identity().digest, local.identity().digest);
     assert!(remote.identity().untrained && remote.identity().synthetic_only);
+    assert_eq!(remote.presentation(), Presentation::Stills);
     for (width, height) in [(60, 80), (200, 150), (33, 300)] {
         let request = request(width, height);
-        assert_eq!(remote.generate(&request).unwrap(), local.generate(&request).unwrap());
+        assert_same(remote.generate(&request).unwrap(), local.generate(&request).unwrap());
+        let schema = json!({"type": "object", "additionalProperties": false, "required": ["view", "lvef"],
+            "properties": {"view": {"enum": ["A4C", "A2C"]}, "lvef": {"type": "integer", "minimum": 0, "maximum": 9}}});
+        for answer_prefix in ["", r#"{"view":"A4C","lvef":"#] {
+            let held = ModelRequest {
+                answer_prefix: answer_prefix.into(),
+                schema: Some(schema.to_string()),
+                max_new_tokens: 40,
+                ..request.clone()
+            };
+            let answer = remote.generate(&held).unwrap();
+            assert!(answer.text.ends_with('}'), "{answer:?}");
+            assert_same(answer, local.generate(&held).unwrap());
+        }
     }
+}
+
+/// Characters that are a token and that no other token begins with, so that all that the model gives them is one place of
+/// its list.
+fn unmistakable_characters(engine: &EngineHandle) -> Vec<String> {
+    let vocabulary = engine.info().config.text.vocab_size as u32;
+    let texts: Vec<String> = (0..vocabulary).map(|id| engine.processor().token_text(id)).collect();
+    let alone = |text: &&String| {
+        matches!(text.as_bytes(), [c] if c.is_ascii_graphic())
+            && texts.iter().filter(|other| other.starts_with(text.as_str())).count() == 1
+    };
+    texts.iter().filter(alone).cloned().collect()
+}
+
+#[test]
+fn server_scores_as_the_engine_does_what_is_among_its_likeliest() {
+    let served = serve();
+    let remote = OpenAiBackend::connect(config(&served)).unwrap();
+    let in_process = engine();
+    let local = EngineBackend::new(in_process.handle(), "untrained");
+    let asked = ModelRequest { answer_prefix: r#"{"lvef_percent":"#.into(), ..request(60, 80) };
+
+    let texts = unmistakable_characters(&in_process.handle());
+    assert!(texts.len() > 20, "{}", texts.len());
+    let (found, wanted) = (remote.score(&asked, &texts).unwrap(), local.score(&asked, &texts).unwrap());
+    let likeliest: Vec<_> = found.iter().zip(&wanted).filter(|(found, _)| found.is_finite()).collect();
+    assert!(likeliest.len() > 3, "{} of {}", likeliest.len(), texts.len());
+    let least = likeliest.iter().map(|(_, wanted)| **wanted).fold(0.0, f64::min);
+    for ((text, found), wanted) in texts.iter().zip(&found).zip(&wanted) {
+        let same = (found - wanted).abs() <= 1e-4;
+        assert!(same || (*found == f64::NEG_INFINITY && *wanted <= least), "{text}: {found} and {wanted}");
+    }
+
+    // Of two digits that are two tokens and can be nothing else (12 is also one token, and 20 the beginning of one, 200):
+    // what the server leaves out can only be missing.
+    let texts: Vec<String> = (10..100)
+        .map(|number| number.to_string())
+        .filter(|text| !text.ends_with('0') && !["12", "34", "56", "75", "78"].contains(&text.as_str()))
+        .collect();
+    let (found, wanted) = (remote.score(&asked, &texts).unwrap(), local.score(&asked, &texts).unwrap());
+    assert!(found.iter().zip(&wanted).all(|(found, wanted)| *found <= wanted + 1e-4));
+    let equal = found.iter().zip(&wanted).filter(|(found, wanted)| (*found - *wanted).abs() <= 1e-4).count();
+    assert!(equal > 0, "no number of two digits is among the likeliest");
+
+    assert_eq!(remote.score(&asked, &[]).unwrap(), Vec::<f64>::new());
+    assert!(matches!(remote.score(&asked, &[String::new()]), Err(BackendError::Refused(_))));
+}
+
+#[test]
+fn model_that_wants_beats_says_so_through_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(untrained()).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+    }
+    let path = folder.path().join("config.json");
+    let mut marks: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    marks["prescreen"]["presentation"] = json!("beats");
+    std::fs::write(&path, marks.to_string()).unwrap();
+    let engine = engine_of(folder.path());
+    assert_eq!(EngineBackend::new(engine.handle(), "beats").presentation(), Presentation::Beats);
+    let served = serve_engine(engine);
+    assert_eq!(OpenAiBackend::connect(config(&served)).unwrap().presentation(), Presentation::Beats);
 }
 
 #[test]
@@ -100,6 +201,8 @@ fn wrong_address_key_or_model_is_named_before_anything_is_asked() {
 fn request_that_can_never_work_is_refused_and_a_dead_server_is_waited_for() {
     let mut served = serve();
     let remote = OpenAiBackend::connect(config(&served)).unwrap();
+    let unbounded = ModelRequest { schema: Some(r#"{"type":"string"}"#.into()), ..request(60, 60) };
+    assert!(matches!(remote.generate(&unbounded), Err(BackendError::Refused(_))));
     let narrow = remote.generate(&request(900, 3));
     assert!(matches!(narrow, Err(BackendError::Refused(_))), "{narrow:?}");
 

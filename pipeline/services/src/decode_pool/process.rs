@@ -4,6 +4,7 @@ use std::{
     io::{self, Read, Write as _},
     os::unix::process::{CommandExt as _, ExitStatusExt as _},
     process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -12,7 +13,6 @@ use rustix::{
     io::Errno,
     process::Signal,
 };
-use stage::Image;
 
 use super::DecodePoolConfig;
 use crate::wire::{Answer, PROTOCOL, Ready, Request, Setup, receive, send};
@@ -39,8 +39,8 @@ pub enum WorkerStartError {
 /// What a worker answered.
 pub(super) struct Reply {
     pub(super) answer: Answer,
-    /// The picture that the answer announced.
-    pub(super) picture: Option<Image>,
+    /// The picture that the answer announced; else empty.
+    pub(super) picture: Arc<[u8]>,
 }
 
 /// How a worker ended instead of answering.
@@ -104,15 +104,9 @@ impl WorkerProcess {
         send(&mut self.requests, request, &[])?;
         let mut answers = Until { pipe: &mut self.answers, deadline };
         let answer: Answer = receive(&mut answers)?.ok_or(io::ErrorKind::UnexpectedEof)?;
-        let picture = match answer.picture() {
-            None => None,
-            Some(size) => {
-                let mut rgb = vec![0; size.bytes().ok_or(io::ErrorKind::InvalidData)?];
-                answers.read_exact(&mut rgb)?;
-                Some(Image { width: size.width, height: size.height, rgb: rgb.into() })
-            }
-        };
-        Ok(Reply { answer, picture })
+        let mut picture = vec![0; answer.picture_bytes().ok_or(io::ErrorKind::InvalidData)?];
+        answers.read_exact(&mut picture)?;
+        Ok(Reply { answer, picture: picture.into() })
     }
 
     /// Reaps a process that has closed its pipe. Killing one that is already ending does not change how it ended.
