@@ -2,7 +2,7 @@
 
 use std::{fs::File, path::Path, time::Duration};
 
-use console::site::{Received, Status, StudyTimeline, UploadOptions};
+use console::site::{ConfirmedStudy, Received, Status, StudyTimeline, UploadOptions};
 use schemas::{Revision, StudyUid};
 use serde::de::DeserializeOwned;
 
@@ -96,6 +96,19 @@ impl ApiClient {
             Ok(timeline) => Ok(Some(timeline)),
             Err(ApiError::Refused { status: 404, .. }) => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// `GET /api/calibration/studies`, all of them.
+    pub(crate) fn confirmed_studies(&self) -> Result<Vec<ConfirmedStudy>, ApiError> {
+        let mut studies: Vec<ConfirmedStudy> = Vec::new();
+        loop {
+            let page: Vec<ConfirmedStudy> =
+                self.get(&format!("/api/calibration/studies?skip={}", studies.len()))?;
+            if page.is_empty() {
+                return Ok(studies);
+            }
+            studies.extend(page);
         }
     }
 

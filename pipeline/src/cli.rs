@@ -82,6 +82,8 @@ pub(crate) enum Command {
         #[arg(long)]
         create: bool,
     },
+    /// Fit uncertainty to studies with a confirmed ejection fraction, and write the calibration set.
+    Calibrate(Calibrate),
     /// Measure; every number in the README comes from here.
     Bench(Bench),
     /// Decode frames for the parent process; started by it, never by hand.
@@ -174,6 +176,9 @@ pub(crate) struct Generate {
     /// Folder of a Hugging Face checkpoint.
     #[arg(long, value_name = "DIR")]
     pub(crate) model: PathBuf,
+    /// Folder of a PEFT LoRA adapter to merge into it.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) adapter: Option<PathBuf>,
     /// A picture; may be given several times.
     #[arg(long, value_name = "FILE")]
     pub(crate) image: Vec<PathBuf>,
@@ -183,6 +188,9 @@ pub(crate) struct Generate {
     /// The system turn.
     #[arg(long)]
     pub(crate) system: Option<String>,
+    /// What the answer begins with; the model goes on from there.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) answer_prefix: String,
     /// Cap on generated tokens.
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub(crate) max_new_tokens: u32,
@@ -324,6 +332,48 @@ pub(crate) enum PathologyFormat {
     Tiff,
 }
 
+/// `calibrate`
+#[derive(Debug, Args)]
+pub(crate) struct Calibrate {
+    /// `reviewed` for what physicians decided in the running system, or a file of JSON lines, each
+    /// {"findings": findings.inferred.v1, "truth_ef": PERCENT, "vendor": NAME, "subject": PSEUDONYM}, the last two optional.
+    #[arg(long, value_name = "reviewed|FILE")]
+    pub(crate) from: PathBuf,
+    /// Where the set is written; table and plots beside it.
+    #[arg(long, value_name = "SET")]
+    pub(crate) out: PathBuf,
+    /// The share of intervals that may miss.
+    #[arg(long, default_value_t = 0.1)]
+    pub(crate) alpha: f64,
+    /// What tells groups of studies apart; a group of fewer than 100 takes the bound without the first key.
+    #[arg(long, value_delimiter = ',', value_name = "KEY,…", default_value = "vendor,quality,view")]
+    pub(crate) group_by: Vec<calibration::Key>,
+    /// In what terms errors are measured.
+    #[arg(long, value_enum, default_value_t = Score::Quantiles)]
+    pub(crate) score: Score,
+    /// Name and version of the set; the file's name where none is given.
+    #[arg(long)]
+    pub(crate) id: Option<String>,
+}
+
+/// In what terms a calibration measures errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Score {
+    /// How far outside the model's own 5 to 95 % range.
+    Quantiles,
+    /// Distance from the number in units of its stated deviation plus one.
+    Scaled,
+}
+
+impl From<Score> for calibration::Score {
+    fn from(score: Score) -> Self {
+        match score {
+            Score::Quantiles => Self::Quantiles,
+            Score::Scaled => Self::Scaled,
+        }
+    }
+}
+
 /// `bench`
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
@@ -333,14 +383,19 @@ pub(crate) struct Bench {
     /// The size that the committed table names, instead of the quick one.
     #[arg(long)]
     pub(crate) full: bool,
-    /// The Python that `eyes` runs beside; python3 where none is named.
+    /// The Python that `engine` and `eyes` run beside; python3 where none is named.
     #[arg(long)]
     pub(crate) python: Option<PathBuf>,
+    /// Where `trust` writes the studies it calibrates on, as `calibrate --from` reads them.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) write: Option<PathBuf>,
 }
 
 /// What can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum BenchName {
+    /// The model's engine beside transformers, on a random model of 154 million parameters.
+    Engine,
     /// Decoding, gate, keyframes and stains beside pydicom, OpenCV and torchstain, in one run.
     Eyes,
     /// What the quality gate says of phantoms, clean and spoilt.
@@ -349,4 +404,6 @@ pub(crate) enum BenchName {
     Keyframes,
     /// Records through the runtime against raw produce and consume.
     Pipeline,
+    /// Errors, intervals and abstentions of the configured model on fresh phantoms, and of an untrained one.
+    Trust,
 }

@@ -14,6 +14,8 @@ use std::{
 use fs4::fs_std::FileExt as _;
 use serde::{Deserialize, Serialize};
 
+use crate::private_file;
+
 /// Why the directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DataDirError {
@@ -136,14 +138,7 @@ impl DataDir {
     /// Tells clients where the API is.
     pub(crate) fn announce(&self, entry: &ApiEntry) -> Result<(), DataDirError> {
         let path = self.path.join("api.json");
-        let temporary = self.path.join("api.json.new");
-        let write = || -> std::io::Result<()> {
-            let mut file =
-                OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
-            serde_json::to_writer(&mut file, entry)?;
-            file.sync_all()?;
-            fs::rename(&temporary, &path)
-        };
+        let write = || private_file::write(&path, &serde_json::to_vec(entry)?);
         write().map_err(io(&path))
     }
 }

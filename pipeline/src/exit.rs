@@ -9,6 +9,8 @@ pub(crate) enum Exit {
     Done,
     /// 1: the answer is "no": a failed check, a study that did not end.
     No,
+    /// 2: there is too little to say yes or no.
+    Inconclusive,
     /// 3: the run itself failed.
     Failed,
     /// 64: wrong usage or configuration.
@@ -20,6 +22,7 @@ impl From<Exit> for ExitCode {
         Self::from(match exit {
             Exit::Done => 0,
             Exit::No => 1,
+            Exit::Inconclusive => 2,
             Exit::Failed => 3,
             Exit::Usage => 64,
         })

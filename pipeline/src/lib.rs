@@ -6,22 +6,25 @@ mod api_client;
 mod arrival;
 mod backlog;
 mod build_info;
+mod calibration_set;
+mod carried_model;
 mod cli;
 mod commands;
 mod config;
 mod data_dir;
+mod drift;
 #[cfg(feature = "embedded")]
 mod embedded;
 mod exit;
 mod log;
 mod memory;
+mod private_file;
 mod prompts;
 mod signals;
 mod site;
 mod store;
 mod system;
 mod truth;
-mod untrained;
 mod word;
 
 use std::{ffi::OsString, io::Write as _, process::ExitCode};
@@ -81,6 +84,7 @@ fn run(cli: &Cli, environment: Vec<(String, String)>) -> Result<Exit, Failure> {
         Command::Check { live } => commands::check::run(*live, &config()?),
         Command::Migrate { dry_run } => commands::tables::migrate(*dry_run, &config()?),
         Command::Topics { create } => commands::tables::topics(*create, &config()?),
+        Command::Calibrate(arguments) => commands::calibrate::run(arguments, options, &config()?),
         Command::Bench(arguments) => commands::bench::run(arguments, options, &config()?),
         // Taken before any configuration is read.
         Command::DecodeWorker => Ok(Exit::Usage),

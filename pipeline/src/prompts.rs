@@ -4,17 +4,24 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-const BUILT_IN: [(&str, &str); 2] = [
+const BUILT_IN: [(&str, &str); 4] = [
     ("echo.en", include_str!("../../config/prompts/echo.en.md")),
     ("echo.zh", include_str!("../../config/prompts/echo.zh.md")),
+    ("pathology.en", include_str!("../../config/prompts/pathology.en.md")),
+    ("pathology.zh", include_str!("../../config/prompts/pathology.zh.md")),
 ];
 
 /// A prompt that cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PromptError {
     /// Neither built in nor a file.
-    #[error("stages.inference.prompt {name:?} is neither built in (echo.en, echo.zh) nor a readable file")]
+    #[error(
+        "stages.inference.prompts.{form} is {name:?}, which is neither built in ({}) nor a readable file",
+        BUILT_IN.map(|(name, _)| name).join(", ")
+    )]
     Unreadable {
+        /// The key: for which kind of examination.
+        form: String,
         /// What was asked for.
         name: String,
         /// Why.
@@ -22,19 +29,29 @@ pub(crate) enum PromptError {
     },
 }
 
-/// Replaces the prompt's name in a stage's table by its id and text. A table without `prompt` stays as it is.
+/// Replaces each prompt's name in a stage's table `prompts` by its id and text. A table without `prompts` stays as it is.
 pub(crate) fn resolve(table: &mut Table) -> Result<(), PromptError> {
-    let Some(Value::String(name)) = table.get("prompt").cloned() else { return Ok(()) };
-    let text = match BUILT_IN.iter().find(|(built_in, _)| *built_in == name) {
-        Some((_, text)) => (*text).to_owned(),
-        None => std::fs::read_to_string(&name)
-            .map_err(|source| PromptError::Unreadable { name: name.clone(), source })?,
-    };
-    let id =
-        Path::new(&name).file_stem().map_or_else(|| name.clone(), |stem| stem.to_string_lossy().into_owned());
-    let id = if BUILT_IN.iter().any(|(built_in, _)| *built_in == name) { name } else { id };
-    let prompt =
-        Table::from_iter([("id".to_owned(), Value::String(id)), ("text".to_owned(), Value::String(text))]);
-    table.insert("prompt".to_owned(), Value::Table(prompt));
+    let Some(Value::Table(prompts)) = table.get_mut("prompts") else { return Ok(()) };
+    for (form, prompt) in prompts.iter_mut() {
+        if let Value::String(name) = prompt {
+            *prompt = Value::Table(read(form, name)?);
+        }
+    }
     Ok(())
+}
+
+fn read(form: &str, name: &str) -> Result<Table, PromptError> {
+    let built_in = BUILT_IN.iter().find(|(built_in, _)| *built_in == name);
+    let (id, text) = if let Some((id, text)) = built_in {
+        ((*id).to_owned(), (*text).to_owned())
+    } else {
+        let text = std::fs::read_to_string(name).map_err(|source| PromptError::Unreadable {
+            form: form.to_owned(),
+            name: name.to_owned(),
+            source,
+        })?;
+        let stem = Path::new(name).file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        (stem.unwrap_or_else(|| name.to_owned()), text)
+    };
+    Ok(Table::from_iter([("id".to_owned(), Value::String(id)), ("text".to_owned(), Value::String(text))]))
 }

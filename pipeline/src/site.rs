@@ -3,7 +3,8 @@
 use std::{error::Error as _, path::Path, sync::Arc, time::Duration};
 
 use console::site::{
-    Arrival, Received, Sender, Site, SiteError, Status, StudyFilter, StudyRow, StudyTimeline, UploadOptions,
+    Arrival, ConfirmedStudy, Received, Sender, Site, SiteError, Status, StudyFilter, StudyRow, StudyTimeline,
+    UploadOptions,
 };
 use intake::{FileOptions, Intake, Novelty, Refusal};
 use jiff::{SignedDuration, Timestamp};
@@ -87,6 +88,10 @@ impl Site for LiveSite {
 
     fn arrivals(&self, ae_title: &str, limit: u32) -> Result<Vec<Arrival>, SiteError> {
         store::arrivals(&self.database, &RunId::live(), ae_title, limit).map_err(database)
+    }
+
+    fn confirmed_studies(&self, skip: u32, limit: u32) -> Result<Vec<ConfirmedStudy>, SiteError> {
+        store::confirmed_studies(&self.database, &RunId::live(), skip, limit).map_err(database)
     }
 
     fn picture(&self, picture: &BlobRef) -> Result<Option<Vec<u8>>, SiteError> {

@@ -186,11 +186,12 @@ fn follow(
 fn table(studies: &[Sent], screen: &mut Screen) -> Result<(), Failure> {
     screen.line("")?;
     screen.line(&format!(
-        "{:<22} {:>8} {:>8} {:>9} {:>11} {:>11}  {:<9} {}",
-        "study", "true EF", "model", "geometry", "ED found", "ES found", "gate", "report"
+        "{:<19} {:>8} {:>8} {:>11} {:>9} {:>9} {:>9}  {:<8} {}",
+        "study", "true EF", "model", "interval", "geometry", "ED found", "ES found", "gate", "report"
     ))?;
     for sent in studies {
         let report = sent.report.as_ref();
+        let ef = report.and_then(|report| report.ef.as_ref());
         let keyframes = keyframes(sent);
         let geometry = report.and_then(|report| {
             let clip = report
@@ -203,10 +204,12 @@ fn table(studies: &[Sent], screen: &mut Screen) -> Result<(), Failure> {
             |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1} %"));
         let uid = sent.study.as_str();
         screen.line(&format!(
-            "{:<22} {:>8} {:>8} {:>9} {:>11} {:>11}  {:<9} {}",
+            "{:<19} {:>8} {:>8} {:>11} {:>9} {:>9} {:>9}  {:<8} {}",
             format!("…{}", uid.get(uid.len().saturating_sub(16)..).unwrap_or(uid)),
             percent(Some(sent.truth.ef_percent)),
-            percent(report.and_then(|report| report.ef.as_ref()).map(|ef| ef.percent)),
+            percent(ef.map(|ef| ef.percent)),
+            ef.and_then(|ef| ef.interval)
+                .map_or_else(|| "-".to_owned(), |[low, high]| format!("{low:.0}-{high:.0} %")),
             percent(geometry),
             keyframes.0,
             keyframes.1,
@@ -251,7 +254,11 @@ fn outcome(sent: &Sent) -> String {
             (Inference::Abstained(abstention), Certainty::Abstain) => {
                 format!("ABSTAIN: {}", abstention.detail)
             }
-            (_, certainty) => word(certainty),
+            (_, certainty) => {
+                let marks =
+                    [word(certainty)].into_iter().chain(report.abstention.iter().map(ToString::to_string));
+                marks.chain(report.tags.iter().map(|tag| word(*tag))).collect::<Vec<_>>().join(" ")
+            }
         },
         (None, Some(ended)) => format!("{} {}", ended.state, ended.reason.as_deref().unwrap_or("")),
         (None, None) => "not in time".to_owned(),

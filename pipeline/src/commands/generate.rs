@@ -14,7 +14,10 @@ use crate::{
 };
 
 pub(crate) fn run(arguments: &Generate, options: &Options) -> Result<Exit, Failure> {
-    let checkpoint = Checkpoint::open(&arguments.model).map_err(Failure::usage)?;
+    let mut checkpoint = Checkpoint::open(&arguments.model).map_err(Failure::usage)?;
+    if let Some(adapter) = &arguments.adapter {
+        checkpoint = checkpoint.with_adapter(adapter).map_err(Failure::usage)?;
+    }
     let engine = Engine::start(checkpoint, EngineOptions::default())?;
     let mut content = Vec::new();
     for path in &arguments.image {
@@ -28,10 +31,14 @@ pub(crate) fn run(arguments: &Generate, options: &Options) -> Result<Exit, Failu
     let thinking = if arguments.thinking { Thinking::On } else { Thinking::Off };
     let how = GenerateOptions {
         max_new_tokens: arguments.max_new_tokens as usize,
+        top_logprobs: Some(0),
         capture: if arguments.logits.is_some() { Capture::Logits } else { Capture::Nothing },
         ..GenerateOptions::default()
     };
-    let answer = engine.handle().generate(&Request::new(Prompt { messages, thinking }, how))?;
+    let answer = engine.handle().generate(&Request {
+        answer_prefix: arguments.answer_prefix.clone(),
+        ..Request::new(Prompt { messages, thinking }, how)
+    })?;
     if let (Some(path), Some(captured)) = (&arguments.logits, &answer.captured) {
         write_logits(path, captured)?;
     }
@@ -57,6 +64,7 @@ fn to_json(answer: &Generation) -> serde_json::Value {
     let ms = |span: std::time::Duration| span.as_secs_f64() * 1000.0;
     json!({
         "text": answer.text,
+        "log_probability": answer.log_probability(),
         "finish_reason": finish(answer.finish_reason),
         "prompt_tokens": answer.prompt_tokens,
         "vision_tokens": answer.vision_tokens,

@@ -17,7 +17,7 @@ use schemas::{
     GatedInstance, KeyframesExtracted, Rejection, RejectionReason, StudyAccepted, StudyAcquired, Verdict,
 };
 use services::ObjectBlobs;
-use stage::{Ctx, ModelBackend, Outcome, Services, Stage};
+use stage::{Ctx, Outcome, Services, Stage};
 
 use self::sheet::Sheet;
 use crate::{
@@ -44,7 +44,7 @@ pub(crate) fn run(arguments: &Inspect, options: &Options, config: &Config) -> Re
     let studies = acquire::acquire(&arguments.path, files, folder.path(), &blobs)?;
     let frames = decode_pool(config, &blobs)?;
     let mut tables = config.stages.clone();
-    let services = Services { model: Arc::new(NoModel) };
+    let services = Services::without_model();
     let mut gate = QualityGate::build(stage_config::<QualityGate>(&mut tables)?(), &services)?;
     let phases = stage_config::<Keyframes>(&mut tables)?;
     let mut keyframes = Keyframes::build(phases(), &services)?;
@@ -83,17 +83,4 @@ fn look(
         Outcome::Reject(rejection) => (Verdict::Reject, rejection.reasons, None),
     };
     Ok(Inspected { acquired, verdict, reasons, instances: accepted.instances, keyframes })
-}
-
-/// Gate and keyframes ask no model; whoever does here is told so.
-pub(crate) struct NoModel;
-
-impl ModelBackend for NoModel {
-    fn identity(&self) -> &schemas::ModelIdentity {
-        unreachable!("inspect builds no stage that asks for a model")
-    }
-
-    fn generate(&self, _: &stage::ModelRequest) -> Result<stage::Generation, stage::BackendError> {
-        Err(stage::BackendError::Broken("inspect runs without a model".into()))
-    }
 }

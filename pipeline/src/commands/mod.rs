@@ -1,6 +1,7 @@
 //! One file for each command. A command reads its arguments, does one thing and answers with an exit code.
 
 pub(crate) mod bench;
+pub(crate) mod calibrate;
 pub(crate) mod check;
 pub(crate) mod decode_worker;
 pub(crate) mod demo;

@@ -1,11 +1,6 @@
 //! `serve-model`: the engine behind the OpenAI chat API, in a process of its own.
 
-use std::{
-    fs::{self, OpenOptions},
-    io::Write as _,
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
-};
+use std::{fs, path::Path};
 
 use model_server::{ApiKey, ModelServer, ServerConfig, ServerMetrics};
 use tokio::{sync::watch, task::spawn_blocking};
@@ -13,7 +8,7 @@ use tokio::{sync::watch, task::spawn_blocking};
 use crate::{
     config::Config,
     exit::{Exit, Failure},
-    log, signals,
+    log, private_file, signals,
     system::start_engine,
 };
 
@@ -71,10 +66,6 @@ fn make_key(path: &Path) -> Result<String, Failure> {
         fs::create_dir_all(folder)?;
     }
     let key = uuid::Uuid::new_v4().simple().to_string();
-    let partial = path.with_extension("partial");
-    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&partial)?;
-    file.write_all(key.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&partial, path)?;
+    private_file::write(path, key.as_bytes())?;
     Ok(key)
 }

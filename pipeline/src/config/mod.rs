@@ -11,7 +11,7 @@ use serde::Deserialize;
 use toml::Table;
 
 pub(crate) use layers::{LayerError, Layers};
-pub(crate) use values::{Secret, Size, Span};
+pub(crate) use values::{Device, Secret, Size, Span};
 
 /// The whole configuration.
 #[derive(Debug, Clone, Deserialize)]
@@ -142,8 +142,14 @@ pub(crate) struct Decode {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Model {
     pub(crate) kind: ModelKind,
-    /// Empty: the untrained checkpoint that the binary carries.
+    /// A folder, or the name of a checkpoint that the binary carries; empty: the one trained on phantoms.
     pub(crate) path: String,
+    /// Empty: none.
+    pub(crate) adapter: String,
+    pub(crate) weights: Weights,
+    /// Empty: `weights` in the data directory.
+    pub(crate) weight_cache: String,
+    pub(crate) device: Device,
     pub(crate) queue: usize,
     pub(crate) running: usize,
     pub(crate) step_rows: usize,
@@ -152,6 +158,17 @@ pub(crate) struct Model {
     pub(crate) aging: Span,
     pub(crate) deterministic: bool,
     pub(crate) openai: OpenAi,
+}
+
+/// How the engine holds its weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub(crate) enum Weights {
+    #[serde(rename = "float")]
+    Float,
+    #[serde(rename = "q8_0")]
+    Q8_0,
+    #[serde(rename = "q4k")]
+    Q4K,
 }
 
 /// Where the model runs.
@@ -172,6 +189,7 @@ pub(crate) struct OpenAi {
     pub(crate) request_timeout: Span,
     pub(crate) breaker_failures: u32,
     pub(crate) breaker_pause: Span,
+    pub(crate) top_logprobs: u32,
 }
 
 /// `serve-model`.

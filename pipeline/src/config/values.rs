@@ -52,6 +52,18 @@ impl TryFrom<String> for Size {
     }
 }
 
+/// Where the engine computes, such as `"cpu"` or `"cuda:0"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Device(pub(crate) glm46v::DeviceChoice);
+
+impl TryFrom<String> for Device {
+    type Error = glm46v::UnknownDevice;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse().map(Self)
+    }
+}
+
 /// A secret by reference. A literal secret in a configuration file is an error.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "toml::Value")]

@@ -15,6 +15,7 @@
 //! - A provisional word (`instance.gated`), living or dead, touches no study.
 //! - A Kafka offset is committed after the transaction that stored its record.
 
+mod calibration;
 mod database;
 mod migrations;
 mod queries;
@@ -25,6 +26,7 @@ mod tests;
 mod timeline;
 mod writer;
 
+pub(crate) use calibration::{calibrated_reports, confirmed_studies, keep_set};
 pub(crate) use database::{Database, DatabaseError, Role};
 pub(crate) use migrations::{migrate, pending};
 pub(crate) use queries::{

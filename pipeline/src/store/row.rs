@@ -91,6 +91,7 @@ pub(super) enum Effect {
     Received(Box<StudyAcquired>),
     Accepted,
     Nothing,
+    Inferred(Box<FindingsInferred>),
     Reported(Box<ReportIssued>),
     Rejected(Box<StudyRejected>),
 }
@@ -154,7 +155,7 @@ fn effect(topic: &str, record: &Record, envelope: &Envelope) -> Result<(String, 
             Inference::Answer(_) => "model answered".to_owned(),
             Inference::Abstained(abstention) => format!("abstained: {}", abstention.code),
         };
-        (summary, Effect::Nothing)
+        (summary, Effect::Inferred(Box::new(message)))
     } else if topic == ReportIssued::TOPIC.name {
         let message: ReportIssued = read(record, envelope)?;
         (word(message.certainty), Effect::Reported(Box::new(message)))

@@ -2,7 +2,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 use postgres::{Transaction, types::Json};
-use schemas::{DeadLetter, Digest, Inference, InstanceGated, ReportIssued, StudyAcquired, StudyRejected};
+use schemas::{
+    DeadLetter, Digest, FindingsInferred, Inference, InstanceGated, ReportIssued, RunId, StudyAcquired,
+    StudyRejected,
+};
 
 use super::row::{Effect, Event, Place, Row, Subject, deciding_code, is_provisional};
 use crate::word::word;
@@ -27,6 +30,8 @@ pub(super) struct Tally {
     pub(super) accepted: u64,
     /// Reports stored, by certainty.
     pub(super) reports: Vec<String>,
+    /// Reports stored with an interval, and of which run: what the drift monitors look at.
+    pub(super) calibrated: Vec<(RunId, ReportIssued)>,
     /// Revisions that reached a terminal state.
     pub(super) ended: Vec<Ended>,
 }
@@ -57,6 +62,7 @@ impl Row {
                         Ok(())
                     }
                     Effect::Nothing => Ok(()),
+                    Effect::Inferred(findings) => keep_findings(sql, event, findings, delivery, tally),
                     Effect::Reported(report) => issue(sql, event, report, delivery, now, tally),
                     Effect::Rejected(rejected) => reject(sql, event, rejected, delivery, now, tally),
                 }
@@ -197,8 +203,36 @@ fn issue(
             }
         }
         tally.reports.push(certainty.clone());
+        if report.calibration.is_some() {
+            tally.calibrated.push((envelope.run.clone(), report.clone()));
+        }
     }
     end_study(sql, event.subject.key(), ("reported", &abstention.unwrap_or(certainty)), now, tally)
+}
+
+/// Keeps what the model said, for a calibration; the first answer stands.
+fn keep_findings(
+    sql: &mut Transaction<'_>,
+    event: &Event,
+    findings: &FindingsInferred,
+    delivery: Delivery,
+    tally: &mut Tally,
+) -> Result<(), postgres::Error> {
+    let (run, study, revision) = event.subject.key();
+    let envelope = &event.subject.envelope;
+    let digest = event.digest.to_string();
+    let written = sql.execute(
+        "INSERT INTO prescreen.inferences (run_id, study_uid, revision, event_id, inferred_at, findings, payload_sha256)
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+        &[&run, &study, &revision, &envelope.id.0, &envelope.time, &Json(findings), &digest],
+    )?;
+    if written == 0 && delivery == Delivery::First {
+        let other = "SELECT payload_sha256 <> $4 FROM prescreen.inferences
+            WHERE run_id = $1 AND study_uid = $2 AND revision = $3";
+        let other: bool = sql.query_one(other, &[&run, &study, &revision, &digest])?.get(0);
+        tally.divergent += u64::from(other);
+    }
+    Ok(())
 }
 
 fn reject(

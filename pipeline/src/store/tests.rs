@@ -8,8 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 use prometheus::Registry;
 use runtime::{Headers, Record, Sink as _};
 use schemas::{
-    Cause, DeadLetter, DeadLetterPayload, Digest, Envelope, EventId, InstanceGated, InstanceUid, Message,
-    ReportIssued, Revision, RunId, StudyAcquired, StudyRejected, StudyUid, encode,
+    CalibrationUsed, Cause, DeadLetter, DeadLetterPayload, Digest, Envelope, EventId, FindingsInferred,
+    InstanceGated, InstanceUid, Message, ReportIssued, Revision, RunId, StudyAcquired, StudyRejected,
+    StudyUid, encode,
 };
 use stage::StageError;
 
@@ -21,6 +22,8 @@ const ACQUIRED: &str =
 const REPORT: &str =
     include_str!("../../../schemas/topics/report.issued.v1/examples/number_with_doubts.json");
 const ABSTAINS: &str = include_str!("../../../schemas/topics/report.issued.v1/examples/abstains.json");
+const FINDINGS: &str =
+    include_str!("../../../schemas/topics/findings.inferred.v1/examples/answer_with_evidence.json");
 const REJECTED: &str = include_str!("../../../schemas/topics/study.rejected.v1/examples/blurred.json");
 
 const GATED: &str = include_str!("../../../schemas/topics/instance.gated.v1/examples/blurred.json");
@@ -73,6 +76,28 @@ impl Store {
         self.message(&message, event(id))
     }
 
+    fn findings(&mut self, number: u32, id: u128) -> Arc<Record> {
+        let mut message: FindingsInferred = serde_json::from_str(FINDINGS).expect("an example");
+        message.study.study_uid = study(number);
+        self.message(&message, event(id))
+    }
+
+    /// A physician's decision on revision 1 of a study, at that minute.
+    fn review(&self, number: u32, action: &'static str, ef: Option<f64>, minute: i64) {
+        let (uid, decided) =
+            (study(number).to_string(), Timestamp::from_second(60 * minute).expect("a time"));
+        let written = self.database.write(Role::App, move |sql| {
+            sql.execute(
+                "INSERT INTO prescreen.reviews (review_id, run_id, study_uid, revision, report_event_id, action,
+                    ef_percent, reviewer, decided_at) VALUES ($1, 'live', $2, 1, $3, $4, $5, 'reader-1', $6)",
+                &[
+                    &uuid::Uuid::new_v4(), &uid, &uuid::Uuid::nil(), &action, &ef, &decided,
+                ],
+            )
+        });
+        assert_eq!(written.expect("stored"), 1);
+    }
+
     /// A letter of the gate, with the headers that `original` had.
     fn letter(&mut self, original: Headers, offset: i64) -> Arc<Record> {
         let letter = DeadLetter {
@@ -121,14 +146,14 @@ fn the_store_keeps_its_promises() {
     let server = EmbeddedDatabase::start(folder.path()).expect("a server");
     let reach = server.url().parse().expect("a url");
     let database = Database::start(reach, Duration::from_secs(10)).expect("a thread");
-    assert_eq!(pending(&database).expect("an answer").len(), 2, "before the first migration");
-    assert_eq!(migrate(&database).expect("migrated").len(), 2);
+    assert_eq!(pending(&database).expect("an answer").len(), 3, "before the first migration");
+    assert_eq!(migrate(&database).expect("migrated").len(), 3);
     assert_eq!(migrate(&database).expect("migrated"), Vec::<String>::new(), "a second time changes nothing");
     assert_eq!(pending(&database).expect("an answer"), Vec::<String>::new());
 
     let registry = Registry::new();
     let metrics = StoreMetrics::register(&registry).expect("metrics");
-    let writer = StoreWriter::new(database.clone(), metrics);
+    let writer = StoreWriter::new(database.clone(), metrics, None);
     let mut store = Store { database, registry, writer, next_offset: 0 };
     the_first_write_wins_and_others_are_counted(&mut store);
     a_later_revision_supersedes_what_is_unfinished(&mut store);
@@ -137,6 +162,8 @@ fn the_store_keeps_its_promises() {
     one_record_the_database_refuses_does_not_hold_up_its_batch(&mut store);
     a_study_is_unaccounted_once_it_is_older_than_the_deadline(&mut store);
     a_word_on_an_instance_is_kept_once_and_touches_no_study(&mut store);
+    what_physicians_confirmed_stands_beside_what_the_model_said(&mut store);
+    the_last_reports_of_a_set_come_back_in_their_order(&mut store);
     each_role_sees_its_own_tables_only(&store);
     drop(store);
     drop(server);
@@ -171,6 +198,69 @@ fn the_first_write_wins_and_others_are_counted(store: &mut Store) {
     store.keep(&[acquired]);
     assert_eq!(store.timeline(1).revisions[0].domain.as_deref(), Some("echo"));
     assert_eq!(store.states(1), [(1, "reported".to_owned())]);
+}
+
+fn what_physicians_confirmed_stands_beside_what_the_model_said(store: &mut Store) {
+    for number in 800..805 {
+        let findings = store.findings(number, 8_000 + u128::from(number));
+        store.keep(&[findings.clone(), findings]);
+    }
+    let before = store.counter("prescreen_duplicate_divergent_total");
+    let mut other: FindingsInferred = serde_json::from_str(FINDINGS).expect("an example");
+    other.study.study_uid = study(800);
+    other.evidence = None;
+    let other = store.message(&other, event(8_900));
+    store.keep(&[other]);
+    assert_eq!(store.counter("prescreen_duplicate_divergent_total"), before + 1.0, "the first answer stands");
+
+    store.review(801, "confirm", Some(57.0), 2);
+    store.review(800, "confirm", Some(60.0), 1);
+    store.review(800, "correct", Some(41.5), 3);
+    store.review(802, "confirm", Some(50.0), 4);
+    store.review(802, "object", None, 5);
+    store.review(803, "reject", None, 6);
+    store.review(899, "confirm", Some(50.0), 7); // nobody has seen its findings
+    let confirmed = |skip, limit| {
+        let studies = confirmed_studies(&store.database, &RunId::live(), skip, limit).expect("an answer");
+        let pair = |study: console::site::ConfirmedStudy| {
+            assert!(study.findings.evidence.is_some());
+            (study.findings.study.study_uid.to_string(), study.truth_ef)
+        };
+        studies.into_iter().map(pair).collect::<Vec<_>>()
+    };
+    let (first, second) = (("2.25.801".to_owned(), 57.0), ("2.25.800".to_owned(), 41.5));
+    assert_eq!(
+        confirmed(0, 10),
+        [first.clone(), second.clone()],
+        "the latest decision, in the order of decisions"
+    );
+    assert_eq!((confirmed(0, 1), confirmed(1, 10)), (vec![first], vec![second]));
+}
+
+fn the_last_reports_of_a_set_come_back_in_their_order(store: &mut Store) {
+    let digest = Digest::of(b"a set");
+    for (number, of_set) in [(901, true), (902, false), (903, true), (904, true)] {
+        let mut report: ReportIssued = serde_json::from_str(REPORT).expect("an example");
+        report.study.study_uid = study(number);
+        report.calibration = of_set.then(|| CalibrationUsed {
+            id: "a".to_owned(),
+            digest,
+            alpha: 0.1,
+            group: "all".to_owned(),
+            studies: 100,
+            synthetic: false,
+        });
+        let time = Timestamp::from_second(i64::from(1_000_000_000 + number)).expect("a time");
+        let envelope = Envelope::of(&report, event(9_000 + u128::from(number)), RunId::live(), "test", time);
+        let headers = envelope.to_headers().into_iter().collect();
+        let record = store.record(ReportIssued::TOPIC.name, headers, encode(&report));
+        store.keep(&[record]);
+    }
+    let reports = calibrated_reports(&store.database, &RunId::live(), digest, 2).expect("an answer");
+    let uids: Vec<String> = reports.iter().map(|report| report.study.study_uid.to_string()).collect();
+    assert_eq!(uids, ["2.25.903", "2.25.904"]);
+    let none = calibrated_reports(&store.database, &RunId::live(), Digest::of(b"another"), 2);
+    assert_eq!(none.expect("an answer"), []);
 }
 
 fn a_later_revision_supersedes_what_is_unfinished(store: &mut Store) {

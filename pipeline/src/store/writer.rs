@@ -10,6 +10,8 @@ use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, R
 use runtime::{Record, Sink};
 use stage::{BatchLimits, StageError};
 
+use crate::drift::Drift;
+
 use super::{
     Database, DatabaseError, Role,
     row::{Place, Row, Unstorable},
@@ -90,14 +92,16 @@ impl StoreMetrics {
 pub(crate) struct StoreWriter {
     database: Database,
     metrics: StoreMetrics,
+    /// Without a calibration set there is nothing to watch.
+    drift: Option<Drift>,
     /// Months whose partition is known to be there.
     months: BTreeSet<Date>,
 }
 
 impl StoreWriter {
     /// A writer on `database`.
-    pub(crate) fn new(database: Database, metrics: StoreMetrics) -> Self {
-        Self { database, metrics, months: BTreeSet::new() }
+    pub(crate) fn new(database: Database, metrics: StoreMetrics, drift: Option<Drift>) -> Self {
+        Self { database, metrics, drift, months: BTreeSet::new() }
     }
 
     /// Writes `rows` and how far the store has come as one transaction.
@@ -124,6 +128,11 @@ impl StoreWriter {
             Ok(tally)
         })?;
         self.months.extend(months);
+        if let Some(drift) = &mut self.drift {
+            for (run, report) in &tally.calibrated {
+                drift.observe(run, [report]);
+            }
+        }
         self.metrics.count(tally);
         Ok(())
     }

@@ -38,7 +38,7 @@ use crate::{
     config::{BlobsKind, Config},
     data_dir::DataDir,
     exit::Failure,
-    store::{Database, StoreMetrics},
+    store::Database,
 };
 pub(crate) use catalogue::{Roles, entries, topics};
 use edge::Edge;
@@ -175,12 +175,7 @@ impl System {
             runs = start_stages(parts, &config.stages, &roles.stages)?;
         }
         if roles.store {
-            runs.push(start_store(
-                Arc::clone(&shared),
-                &parts.database,
-                StoreMetrics::register(&registry)?,
-                report,
-            )?);
+            runs.push(start_store(Arc::clone(&shared), &parts.database, &registry, report)?);
         }
         let edge = Edge::open(&shared, roles, &registry, &parts.database, &data_dir)?;
         Ok(Self {

@@ -5,7 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use glm46v::{Checkpoint, Determinism, Engine, EngineOptions};
+use glm46v::{
+    CacheUse, Checkpoint, ComputeInfo, Determinism, DeviceChoice, Engine, EngineOptions, Gigabytes, Names,
+    WeightFormat,
+};
 use runtime::Client;
 use services::{DecodePool, DecodePoolConfig, EngineBackend, ObjectBlobs, OpenAiBackend, OpenAiConfig};
 use stage::ModelBackend;
@@ -13,11 +16,12 @@ use stage::ModelBackend;
 #[cfg(feature = "embedded")]
 use crate::embedded::{self, EmbeddedDatabase};
 use crate::{
-    config::{BlobsKind, BrokerKind, Config, DatabaseKind, ModelKind, Secret},
+    carried_model::Carried,
+    config::{BlobsKind, BrokerKind, Config, DatabaseKind, ModelKind, Secret, Weights},
     exit::Failure,
+    memory,
     store::{self, Database},
     system::topics,
-    untrained,
 };
 
 /// How to reach the parts, embedded or not.
@@ -191,6 +195,7 @@ impl Model {
                     request_timeout: server.request_timeout.0,
                     breaker_failures: server.breaker_failures,
                     breaker_pause: server.breaker_pause.0,
+                    top_logprobs: server.top_logprobs,
                 })?;
                 Ok(Self { backend: Arc::new(backend), engine: None })
             }
@@ -201,9 +206,9 @@ impl Model {
 /// The engine over the checkpoint of `config`, and what reports call it.
 pub(crate) fn start_engine(config: &Config, data_dir: &Path) -> Result<(Engine, String), Failure> {
     let model = &config.model;
-    let folder = match model.path.as_str() {
-        "" => untrained::unpack(data_dir)?,
-        path => PathBuf::from(path),
+    let folder = match Carried::named(&model.path) {
+        Some(carried) => carried.unpack(data_dir)?,
+        None => PathBuf::from(&model.path),
     };
     let options = EngineOptions {
         queue: model.queue,
@@ -213,11 +218,50 @@ pub(crate) fn start_engine(config: &Config, data_dir: &Path) -> Result<(Engine, 
         vision_cache_bytes: model.vision_cache.0,
         aging: model.aging.0,
         determinism: if model.deterministic { Determinism::Exact } else { Determinism::Fast },
+        weights: match model.weights {
+            Weights::Float => WeightFormat::Float,
+            Weights::Q8_0 => WeightFormat::Q8_0,
+            Weights::Q4K => WeightFormat::Q4K,
+        },
+        device: model.device.0,
+        precision: None,
+        // A card tells the engine itself what is free.
+        memory_bytes: match model.device.0 {
+            DeviceChoice::Cpu => memory::available(),
+            DeviceChoice::Cuda(_) => None,
+        },
     };
-    let engine = Engine::start(Checkpoint::open(&folder)?, options)?;
-    let name =
-        folder.file_name().map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned());
+    let cache = match model.weight_cache.as_str() {
+        "" => data_dir.join("weights"),
+        path => PathBuf::from(path),
+    };
+    let mut checkpoint = Checkpoint::open(&folder)?.with_weight_cache(cache);
+    let mut name = folder_name(&folder);
+    if !model.adapter.is_empty() {
+        let adapter = PathBuf::from(&model.adapter);
+        checkpoint = checkpoint.with_adapter(&adapter)?;
+        name = format!("{name}+{}", folder_name(&adapter));
+    }
+    let engine = Engine::start(checkpoint, options)?;
+    announce(&engine.handle().info().compute);
     Ok((engine, name))
+}
+
+fn folder_name(folder: &Path) -> String {
+    folder.file_name().map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+fn announce(compute: &ComputeInfo) {
+    let ComputeInfo { device, memory, available, kept_float, cache, .. } = compute;
+    let there = available.map_or_else(String::new, |bytes| format!(", {device} has {}", Gigabytes(bytes)));
+    tracing::info!(%device, dtype = compute.dtype(), "the model {memory}{there}");
+    if !kept_float.is_empty() {
+        let matrices = Names(kept_float.clone());
+        tracing::info!(%matrices, "these matrices do not fit the weight format and stay floating point");
+    }
+    if let CacheUse::Replaced(why) = cache {
+        tracing::warn!(%why, "the weight cache could not be used and was made again");
+    }
 }
 
 /// Embedded tables are brought up to date by themselves; a site's database is migrated by its operator.

@@ -2,20 +2,26 @@
 
 use std::{collections::BTreeMap, sync::Arc, thread, time::Duration};
 
+use calibration::CalibrationSet;
 use crossbeam_channel::Sender;
+use jiff::Timestamp;
+use prometheus::Registry;
+use reporting::ReportingStage;
 use runtime::{DeadLetters, Exit, Input, MakeConfig, Phase, SinkRun, StageRun, run_sink, run_stage};
-use schemas::{Priority, Topic};
-use stage::{Frames, Services, Stage, Visitor};
+use schemas::{Priority, RunId, Topic};
+use stage::{Frames, Services, Stage, StageError, Visitor};
 
 use super::{
     Ended, STORE, Shared,
     catalogue::{entries, topics},
 };
 use crate::{
+    calibration_set,
     config::Config,
+    drift::{self, Drift, DriftMetrics},
     exit::Failure,
     prompts,
-    store::{Database, StoreMetrics, StoreWriter},
+    store::{self, Database, DatabaseError, StoreMetrics, StoreWriter},
 };
 
 /// A role and its thread.
@@ -28,6 +34,7 @@ pub(crate) type Tables = BTreeMap<String, toml::Table>;
 pub(crate) fn stage_config<S: Stage>(tables: &mut Tables) -> Result<MakeConfig<S::Config>, Failure> {
     let mut table = tables.remove(S::NAME).unwrap_or_default();
     prompts::resolve(&mut table).map_err(Failure::usage)?;
+    calibration_set::resolve(&mut table).map_err(Failure::usage)?;
     let read = move || table.clone().try_into::<S::Config>();
     read().map_err(|error| Failure::usage(format!("[stages.{}]: {error}", S::NAME)))?;
     #[expect(clippy::expect_used, reason = "the same table was read right above")]
@@ -75,6 +82,7 @@ impl Each for Check {
 /// Reads every stage's table without starting anything; what belongs to no stage is an error.
 pub(crate) fn check_stages(config: &Config) -> Result<(), Failure> {
     let Check(left) = each_stage(Check(config.stages.clone()))?;
+    read_calibration_set(&config.stages)?;
     if let Some(unknown) = left.keys().next() {
         return Err(Failure::usage(format!(
             "[stages.{unknown}] belongs to no stage; remove it or mend its name"
@@ -142,22 +150,49 @@ pub(super) fn start_stages(
         .map(|start| start.started)
 }
 
+/// The calibration set of `[stages.reporting]`, checked, with its file's text.
+fn read_calibration_set(tables: &Tables) -> Result<Option<(CalibrationSet, String)>, Failure> {
+    let Some(file) = stage_config::<ReportingStage>(&mut tables.clone())?().calibration_set else {
+        return Ok(None);
+    };
+    let wrong = |error| Failure::usage(format!("stages.reporting.calibration_set {} {error}", file.path));
+    let set = CalibrationSet::read(&file.text).map_err(wrong)?;
+    Ok(Some((set, file.text)))
+}
+
 /// Starts the store: the sink of every topic.
 pub(super) fn start_store(
     shared: Arc<Shared>,
     database: &Database,
-    metrics: StoreMetrics,
+    registry: &Registry,
     report: Sender<Ended>,
 ) -> Result<RoleThread, Failure> {
     let database = database.clone();
+    let metrics = StoreMetrics::register(registry)?;
+    let watched = match read_calibration_set(&shared.config.stages)? {
+        Some((set, text)) => {
+            store::keep_set(&database, &set, &text, Timestamp::now())?;
+            Some((set, DriftMetrics::register(registry)?))
+        }
+        None => None,
+    };
+    // Read anew whenever the store begins again: what it had seen and not stored comes again too.
+    let begin_drift = |database: &Database, (set, metrics): &(CalibrationSet, DriftMetrics)| {
+        let reports = store::calibrated_reports(database, &RunId::live(), set.digest(), drift::REMEMBERED)?;
+        Ok::<_, DatabaseError>(Drift::begin(set, metrics.clone(), &reports))
+    };
     let thread = thread::Builder::new().name(STORE.to_owned()).spawn(move || {
         let exit = again_with_a_new_client(&shared, STORE, || {
-            let (database, metrics) = (database.clone(), metrics.clone());
+            let (database, metrics, watched) = (database.clone(), metrics.clone(), watched.clone());
             run_sink(SinkRun {
                 run: shared.run(STORE),
                 name: STORE.to_owned(),
                 inputs: topics().iter().flat_map(store_inputs).collect(),
-                open: Box::new(move || Ok(StoreWriter::new(database.clone(), metrics.clone()))),
+                open: Box::new(move || {
+                    let drift = watched.as_ref().map(|watched| begin_drift(&database, watched)).transpose();
+                    let drift = drift.map_err(StageError::dependency)?;
+                    Ok(StoreWriter::new(database.clone(), metrics.clone(), drift))
+                }),
             })
         });
         tell(&report, STORE, exit);

@@ -7,6 +7,7 @@
 )]
 
 mod arrivals;
+mod calibrate;
 mod command_line;
 mod demo;
 mod hostile;

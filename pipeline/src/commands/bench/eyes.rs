@@ -16,9 +16,8 @@ mod table;
 
 use std::{
     hint::black_box,
-    io::{Cursor, Write as _},
+    io::Cursor,
     path::{Path, PathBuf},
-    process::Command,
     sync::Arc,
 };
 
@@ -26,7 +25,6 @@ use jiff::Timestamp;
 use keyframes::Trace;
 use phantom::pathology::{Field, FieldFormat, FieldSpec, Organisation, SlideFormat, SlideSpec, write_slides};
 use quality_gate::QualityGate;
-use rustix::time::{ClockId, clock_gettime};
 use schemas::GatedInstance;
 use serde_json::Value;
 use services::ObjectBlobs;
@@ -35,7 +33,6 @@ use stain::{MAX_SAMPLE, Macenko, Plan, REFERENCE, Rounding, exact, sample};
 
 use crate::{
     cli::{Bench, Options},
-    commands::inspect::NoModel,
     config::Config,
     exit::{Exit, Failure},
     log,
@@ -48,7 +45,7 @@ use self::{
     python::Python,
     table::{Answers, Footprint, Rival, Row, Table},
 };
-use super::{gate::exam::Exam, pipeline::machine::Machine};
+use super::{answer, command_line, commit, gate::exam::Exam, machine::Machine, processor_seconds};
 
 /// Of every phantom. The same seed, the same phantoms.
 const SEED: u64 = 7_000;
@@ -87,7 +84,7 @@ pub(crate) fn run(arguments: &Bench, options: &Options, config: &Config) -> Resu
     let (mut rows, answers) = loops(&echo, size.runs, &mut python)?;
     rows.extend(stains(&tiles, size.runs, &mut python)?);
     let table = Table {
-        command: command(arguments, options),
+        command: command_line(arguments, options),
         commit: commit(),
         date: Timestamp::now(),
         seed: SEED,
@@ -98,14 +95,7 @@ pub(crate) fn run(arguments: &Bench, options: &Options, config: &Config) -> Resu
         answers,
         footprints: footprints(&cine, size.slide, folder.path(), config)?,
     };
-    let mut out = std::io::stdout().lock();
-    if options.json {
-        serde_json::to_writer_pretty(&mut out, &table)?;
-        writeln!(out)?;
-    } else {
-        write!(out, "{table}")?;
-    }
-    Ok(if table.targets_hold() { Exit::Done } else { Exit::No })
+    answer(&table, options)
 }
 
 /// The loop as our stages see it.
@@ -132,12 +122,11 @@ impl<'a> Echo<'a> {
     /// Gates the loop, then reads it if `with_keyframes`; from the file, or from decoded frames.
     fn work(&self, decoding: bool, with_keyframes: bool) -> Result<Looked, Failure> {
         let mut tables = self.config.stages.clone();
-        let services = Services { model: Arc::new(NoModel) };
+        let services = Services::without_model();
         let mut gate = QualityGate::build(stage_config::<QualityGate>(&mut tables)?(), &services)?;
         // New in each run: one that has the loop open already would be ahead.
         let exam = Exam::of(self.cine.study())?;
-        // Once for each stage.
-        let prepared = Prepared::new(self.header.clone(), if decoding { &[] } else { &self.decoded }, 2);
+        let prepared = Prepared::new(self.header.clone(), self.decoded.clone());
         let frames: &dyn Frames = if decoding { &exam.files } else { &prepared };
         let blobs = MemoryBlobs::default();
         let mut ctx = Ctx::new(&blobs, frames, Timestamp::UNIX_EPOCH, tracing::Span::none());
@@ -300,27 +289,4 @@ fn footprints(
         Footprint { of: format!("cine of {} frames", cine::FRAMES * LONG), bytes: cine_bytes },
         Footprint { of: format!("slide of {tiles} tiles"), bytes: slide_bytes },
     ])
-}
-
-/// Of this process, all threads.
-fn processor_seconds() -> f64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
-}
-
-/// The commit of the checkout that this is run in.
-fn commit() -> Option<String> {
-    let said = Command::new("git").args(["describe", "--always", "--dirty", "--exclude=*"]).output().ok()?;
-    let commit = String::from_utf8(said.stdout).ok()?;
-    (said.status.success() && !commit.trim().is_empty()).then(|| commit.trim().to_owned())
-}
-
-/// The command line that gives this table again.
-fn command(arguments: &Bench, options: &Options) -> String {
-    let mut words = vec!["prescreen bench eyes".to_owned()];
-    words.extend(arguments.full.then(|| "--full".to_owned()));
-    words.extend(arguments.python.iter().map(|program| format!("--python {}", program.display())));
-    words.extend(options.config.iter().map(|file| format!("--config {}", file.display())));
-    words.extend(options.set.iter().map(|assignment| format!("--set '{assignment}'")));
-    words.join(" ")
 }

@@ -11,8 +11,6 @@ pub(super) mod exam;
 mod score;
 mod table;
 
-use std::{io::Write as _, num::NonZeroUsize, sync::Arc, thread};
-
 use jiff::Timestamp;
 use phantom::echo::EchoSpec;
 use quality_gate::QualityGate;
@@ -20,8 +18,7 @@ use schemas::{GatedInstance, Verdict};
 use stage::{Ctx, Outcome, Services, Stage as _, testing::MemoryBlobs};
 
 use crate::{
-    cli::Options,
-    commands::inspect::NoModel,
+    cli::{Bench, Options},
     config::Config,
     exit::{Exit, Failure},
     log,
@@ -33,7 +30,7 @@ use self::{
     score::{CLEAN, Condition, SPOILT, Tally},
     table::{Row, Table},
 };
-use super::pipeline::machine::Machine;
+use super::{answer, command_line, machine::Machine, over_threads};
 
 /// Of the first phantom of each condition; the others follow. The same seed, the same phantoms.
 const SEED: u64 = 50_000;
@@ -54,30 +51,23 @@ const QUICK: Size = Size { clean: 60, spoilt: 12, exams: 2 };
 const FULL: Size = Size { clean: 1_000, spoilt: 200, exams: 20 };
 
 /// Measures, prints the table, and answers "no" when a target is missed.
-pub(crate) fn run(full: bool, options: &Options, config: &Config) -> Result<Exit, Failure> {
+pub(crate) fn run(arguments: &Bench, options: &Options, config: &Config) -> Result<Exit, Failure> {
     log::start(&config.log)?;
-    let size = if full { FULL } else { QUICK };
+    let size = if arguments.full { FULL } else { QUICK };
     let mut rows = vec![measured(CLEAN, size.clean, config)?];
     for condition in SPOILT {
         rows.push(measured(condition, size.spoilt, config)?);
     }
     let exams = over_threads(SEED..SEED + size.exams, |seed| whole_exam(seed, config))?;
     let table = Table {
-        command: command(full, options),
+        command: command_line(arguments, options),
         seed: SEED,
         machine: Machine::here(),
         rows,
         exams: exams.len(),
         exams_accepted: exams.into_iter().filter(|accepted| *accepted).count(),
     };
-    let mut out = std::io::stdout().lock();
-    if options.json {
-        serde_json::to_writer_pretty(&mut out, &table)?;
-        writeln!(out)?;
-    } else {
-        write!(out, "{table}")?;
-    }
-    Ok(if table.targets_hold() { Exit::Done } else { Exit::No })
+    answer(&table, options)
 }
 
 fn measured(condition: Condition, count: u64, config: &Config) -> Result<Row, Failure> {
@@ -96,7 +86,7 @@ fn whole_exam(seed: u64, config: &Config) -> Result<bool, Failure> {
 /// The gate's word on the study that `spec` describes, and on each instance.
 fn gate(spec: &EchoSpec, config: &Config) -> Result<(Verdict, Vec<GatedInstance>), Failure> {
     let mut tables = config.stages.clone();
-    let services = Services { model: Arc::new(NoModel) };
+    let services = Services::without_model();
     let mut gate = QualityGate::build(stage_config::<QualityGate>(&mut tables)?(), &services)?;
     let exam = Exam::make(spec)?;
     let blobs = MemoryBlobs::default();
@@ -105,39 +95,4 @@ fn gate(spec: &EchoSpec, config: &Config) -> Result<(Verdict, Vec<GatedInstance>
         Outcome::Emit(accepted) => (accepted.verdict, accepted.instances),
         Outcome::Reject(rejection) => (Verdict::Reject, rejection.instances),
     })
-}
-
-/// `measure` of every seed, in their order, on as many threads as there are cores.
-fn over_threads<T: Send>(
-    seeds: std::ops::Range<u64>,
-    measure: impl Fn(u64) -> Result<T, Failure> + Sync,
-) -> Result<Vec<T>, Failure> {
-    let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get) as u64;
-    let parts = thread::scope(|scope| {
-        let measure = &measure;
-        let workers: Vec<_> = (0..threads)
-            .map(|first| {
-                let mine = seeds.clone().skip(first as usize).step_by(threads as usize);
-                scope.spawn(move || {
-                    mine.map(|seed| Ok((seed, measure(seed)?))).collect::<Result<Vec<_>, Failure>>()
-                })
-            })
-            .collect();
-        workers.into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
-    });
-    let mut all = Vec::new();
-    for part in parts {
-        all.extend(part.map_err(|_| "a thread of the bench panicked")??);
-    }
-    all.sort_by_key(|(seed, _)| *seed);
-    Ok(all.into_iter().map(|(_, measured)| measured).collect())
-}
-
-/// The command line that gives this table again.
-fn command(full: bool, options: &Options) -> String {
-    let mut words = vec!["prescreen bench gate".to_owned()];
-    words.extend(full.then(|| "--full".to_owned()));
-    words.extend(options.config.iter().map(|file| format!("--config {}", file.display())));
-    words.extend(options.set.iter().map(|assignment| format!("--set '{assignment}'")));
-    words.join(" ")
 }

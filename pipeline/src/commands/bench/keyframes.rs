@@ -10,15 +10,13 @@ mod clip;
 mod score;
 mod table;
 
-use std::io::Write as _;
-
 use phantom::echo::{
     EchoSpec,
     suite::{Suite, wide},
 };
 
 use crate::{
-    cli::Options,
+    cli::{Bench, Options},
     config::Config,
     exit::{Exit, Failure},
     log,
@@ -30,7 +28,7 @@ use self::{
     score::Tally,
     table::{Asked, Row, Table},
 };
-use super::pipeline::machine::Machine;
+use super::{answer, command_line, machine::Machine};
 
 /// Of the first phantom of each suite; the others follow. The same seed, the same phantoms.
 const SEED: u64 = 41_000;
@@ -47,9 +45,9 @@ const QUICK: Size = Size { suite: 2, wide: 20 };
 const FULL: Size = Size { suite: 12, wide: 200 };
 
 /// Measures, prints the table, and answers "no" when a target is missed.
-pub(crate) fn run(full: bool, options: &Options, config: &Config) -> Result<Exit, Failure> {
+pub(crate) fn run(arguments: &Bench, options: &Options, config: &Config) -> Result<Exit, Failure> {
     log::start(&config.log)?;
-    let size = if full { FULL } else { QUICK };
+    let size = if arguments.full { FULL } else { QUICK };
     let rules = &stage_config::<keyframes::Keyframes>(&mut config.stages.clone())?();
     let mut rows = Vec::new();
     for suite in Suite::ALL {
@@ -75,15 +73,9 @@ pub(crate) fn run(full: bool, options: &Options, config: &Config) -> Result<Exit
         all.differing += row.differing;
     }
     rows.push(all);
-    let table = Table { command: command(full, options), seed: SEED, machine: Machine::here(), rows };
-    let mut out = std::io::stdout().lock();
-    if options.json {
-        serde_json::to_writer_pretty(&mut out, &table)?;
-        writeln!(out)?;
-    } else {
-        write!(out, "{table}")?;
-    }
-    Ok(if table.targets_hold() { Exit::Done } else { Exit::No })
+    let table =
+        Table { command: command_line(arguments, options), seed: SEED, machine: Machine::here(), rows };
+    answer(&table, options)
 }
 
 fn measured(
@@ -106,13 +98,4 @@ fn measured(
         row.tally.add(&clip.truth, here.as_ref());
     }
     Ok(row)
-}
-
-/// The command line that gives this table again.
-fn command(full: bool, options: &Options) -> String {
-    let mut words = vec!["prescreen bench keyframes".to_owned()];
-    words.extend(full.then(|| "--full".to_owned()));
-    words.extend(options.config.iter().map(|file| format!("--config {}", file.display())));
-    words.extend(options.set.iter().map(|assignment| format!("--set '{assignment}'")));
-    words.join(" ")
 }

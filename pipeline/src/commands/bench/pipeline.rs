@@ -11,15 +11,12 @@
 
 mod carrier;
 mod clocks;
-pub(super) mod machine;
 mod place;
 mod relay;
 mod table;
 
-use std::io::Write as _;
-
 use crate::{
-    cli::Options,
+    cli::{Bench, Options},
     config::Config,
     exit::{Exit, Failure},
     log,
@@ -28,11 +25,11 @@ use crate::{
 use self::{
     carrier::{Carrier, Carriers},
     clocks::{Studies, hop_times, records_per_second},
-    machine::Machine,
     place::Place,
     relay::{Accepted, Acquired, OnBench as _, Report},
     table::{Chain, Hop, Pair, Table},
 };
+use super::{answer, command_line, machine::Machine};
 
 /// Makes the study UIDs. The same seed, the same records.
 const SEED: u64 = 1;
@@ -53,23 +50,16 @@ const QUICK: Size = Size { records: 20_000, chain: 5_000, hops: 300 };
 const FULL: Size = Size { records: 200_000, chain: 50_000, hops: 1_000 };
 
 /// Measures, prints the table, and answers "no" when a target is missed.
-pub(crate) fn run(full: bool, options: &Options, config: &Config) -> Result<Exit, Failure> {
+pub(crate) fn run(arguments: &Bench, options: &Options, config: &Config) -> Result<Exit, Failure> {
     log::start(&config.log)?;
-    let size = if full { FULL } else { QUICK };
+    let size = if arguments.full { FULL } else { QUICK };
     let place = Place::prepare(config)?;
     let measured = measure(&place, &size, config);
     let left = place.leave();
     let mut table = measured?;
     left?;
-    table.command = command(full, options);
-    let mut out = std::io::stdout().lock();
-    if options.json {
-        serde_json::to_writer_pretty(&mut out, &table)?;
-        writeln!(out)?;
-    } else {
-        write!(out, "{table}")?;
-    }
-    Ok(if table.targets_hold() { Exit::Done } else { Exit::No })
+    table.command = command_line(arguments, options);
+    answer(&table, options)
 }
 
 fn measure(place: &Place, size: &Size, config: &Config) -> Result<Table, Failure> {
@@ -105,13 +95,4 @@ fn measure(place: &Place, size: &Size, config: &Config) -> Result<Table, Failure
         hops,
         chain: Chain { studies: size.chain, hops: 4, studies_per_second: rate, end_to_end },
     })
-}
-
-/// The command line that gives this table again.
-fn command(full: bool, options: &Options) -> String {
-    let mut words = vec!["prescreen bench pipeline".to_owned()];
-    words.extend(full.then(|| "--full".to_owned()));
-    words.extend(options.config.iter().map(|file| format!("--config {}", file.display())));
-    words.extend(options.set.iter().map(|assignment| format!("--set '{assignment}'")));
-    words.join(" ")
 }

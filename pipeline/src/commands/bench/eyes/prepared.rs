@@ -1,23 +1,30 @@
-//! Decoded frames that are handed over as a decode worker hands them: whole, to whoever asked. The copies are made
-//! beforehand, so that none of their cost is taken for that of a stage.
+//! One clip, decoded: frames as a pool of decode workers has them at hand, with the thumbnails that it keeps.
 
-use std::sync::{Mutex, PoisonError};
-
+use pixels::Thumbnails;
+use raster::{Plane, Window};
 use schemas::{BlobRef, FrameNumber, ReasonCode};
-use stage::{ClipHeader, EcgStrip, Frame, FrameError, Frames, Image, SlideHeader, TilePosition};
+use stage::{ClipHeader, EcgStrip, Frame, FrameError, Frames, Image, SlideHeader, Thumbnail, TilePosition};
 
-/// One clip, each frame to be asked for at most so many times.
+/// Of thumbnails kept: more than any clip here has.
+const THUMBNAIL_BYTES: usize = 64 << 20;
+
 pub(crate) struct Prepared {
     header: ClipHeader,
-    // A lock, because `Frames` is shared by reference; a stage asks for one frame after the other.
-    copies: Mutex<Vec<Vec<Image>>>,
+    frames: Vec<Image>,
+    thumbnails: Thumbnails,
 }
 
 impl Prepared {
     /// Of `frames`, in order.
-    pub(crate) fn new(header: ClipHeader, frames: &[Image], times: usize) -> Self {
-        let copies = frames.iter().map(|frame| vec![frame.clone(); times]).collect();
-        Self { header, copies: Mutex::new(copies) }
+    pub(crate) fn new(header: ClipHeader, frames: Vec<Image>) -> Self {
+        Self { header, frames, thumbnails: Thumbnails::new(THUMBNAIL_BYTES) }
+    }
+
+    fn image(&self, number: FrameNumber) -> Result<&Image, FrameError> {
+        self.frames.get(number.index() as usize).ok_or_else(|| FrameError::Damaged {
+            code: ReasonCode::known("FRAME_OUT_OF_RANGE"),
+            detail: format!("frame {} of {}", number.0, self.frames.len()),
+        })
     }
 }
 
@@ -27,12 +34,25 @@ impl Frames for Prepared {
     }
 
     fn frame(&self, _: &BlobRef, number: FrameNumber) -> Result<Frame, FrameError> {
-        let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
-        let copy = copies.get_mut(number.index() as usize).and_then(Vec::pop);
-        copy.map(|image| Frame { number, image }).ok_or_else(|| FrameError::Damaged {
-            code: ReasonCode::known("FRAME_OUT_OF_RANGE"),
-            detail: format!("no copy is left of frame {}", number.0),
-        })
+        Ok(Frame { number, image: self.image(number)?.clone() })
+    }
+
+    fn thumbnail(
+        &self,
+        instance: &BlobRef,
+        number: FrameNumber,
+        height: u32,
+    ) -> Result<Option<Thumbnail>, FrameError> {
+        if let Some(kept) = self.thumbnails.get(instance, (number, height)) {
+            return Ok(Some(kept));
+        }
+        let image = self.image(number)?;
+        let window = Window::inside(self.header.visible, image.width, image.height);
+        let plane = Plane::luma_reduced_to_height(image, window, height as usize);
+        let (width, rows) = (plane.width() as u32, plane.height() as u32);
+        let thumbnail = Thumbnail { width, height: rows, luma: plane.samples().into() };
+        self.thumbnails.put(instance, (number, height), thumbnail.clone());
+        Ok(Some(thumbnail))
     }
 
     fn ecg(&self, _: &BlobRef, _: FrameNumber) -> Result<Option<EcgStrip>, FrameError> {

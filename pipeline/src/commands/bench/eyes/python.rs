@@ -1,32 +1,19 @@
-//! The Python beside us: a child process that answers one line with one line.
+//! The Python beside us: what it can do, and its answers.
 
-use std::{
-    collections::BTreeMap,
-    io::{BufRead as _, BufReader, Write as _},
-    path::Path,
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-};
+use std::{collections::BTreeMap, path::Path};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::super::python::{self, Script};
+
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
-const SCRIPT: &str = include_str!("eyes.py");
-/// One thread, as on our side; the script sets those of OpenCV and torch.
-const ONE_THREAD: [&str; 5] = [
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-    "OPENCV_FOR_THREADS_NUM",
-];
+const SCRIPT: Script = Script { name: "eyes.py", text: include_str!("eyes.py") };
 
-/// The process; it ends with us, when its input does.
+/// The process.
 pub(crate) struct Python {
-    child: Child,
-    questions: ChildStdin,
-    answers: BufReader<ChildStdout>,
+    process: python::Python,
     pub(crate) has: Has,
 }
 
@@ -57,47 +44,14 @@ impl Python {
         cine: &Path,
         tiles: &[impl AsRef<Path>],
     ) -> Result<Self, Failed> {
-        let script = folder.join("eyes.py");
-        std::fs::write(&script, SCRIPT)?;
-        let mut child = Command::new(program)
-            .arg(&script)
-            .envs(ONE_THREAD.map(|variable| (variable, "1")))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(|error| {
-                format!("cannot start {}: {error}; name a Python with --python", program.display())
-            })?;
-        let questions = child.stdin.take().ok_or("no pipe to Python")?;
-        let answers = BufReader::new(child.stdout.take().ok_or("no pipe from Python")?);
-        let none = Has { packages: BTreeMap::new(), decoders: Vec::new(), normalisers: Vec::new() };
-        let mut python = Self { child, questions, answers, has: none };
+        let mut process = python::Python::start(program, &SCRIPT, folder)?;
         let tiles: Vec<&Path> = tiles.iter().map(AsRef::as_ref).collect();
-        python.has = serde_json::from_value(python.ask(&json!({ "cine": cine, "tiles": tiles }))?)?;
-        Ok(python)
+        let has = process.ask(&json!({ "cine": cine, "tiles": tiles }))?;
+        Ok(Self { process, has })
     }
 
     /// Does one piece of work.
     pub(crate) fn work(&mut self, work: &str, by: Option<&str>) -> Result<Done, Failed> {
-        Ok(serde_json::from_value(self.ask(&json!({ "work": work, "by": by }))?)?)
-    }
-
-    fn ask(&mut self, question: &Value) -> Result<Value, Failed> {
-        // One that has ended said why on standard error, which is ours.
-        let sent = writeln!(self.questions, "{question}");
-        let mut answer = String::new();
-        if sent.is_err() || self.answers.read_line(&mut answer)? == 0 {
-            let status = self.child.wait()?;
-            return Err(format!("Python ended before it answered ({status}); it said why above").into());
-        }
-        Ok(serde_json::from_str(&answer)?)
-    }
-}
-
-impl Drop for Python {
-    fn drop(&mut self) {
-        // It may have ended by itself; nothing is lost either way.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.process.ask(&json!({ "work": work, "by": by }))
     }
 }

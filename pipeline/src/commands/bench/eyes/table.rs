@@ -8,7 +8,10 @@ use schemas::{GatedInstance, KeyframeKind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{super::pipeline::machine::Machine, LEAST_RATIO};
+use super::{
+    super::{Measured, machine::Machine, median},
+    LEAST_RATIO,
+};
 
 /// Bytes that a worker may hold.
 const MOST_BYTES: u64 = 100_000_000;
@@ -146,12 +149,13 @@ pub(super) struct Table {
     pub(super) footprints: Vec<Footprint>,
 }
 
-impl Table {
-    /// Whether every target holds.
-    pub(super) fn targets_hold(&self) -> bool {
+impl Measured for Table {
+    fn targets_hold(&self) -> bool {
         self.rows.iter().all(Row::holds) && self.answers.agree() && self.are_small()
     }
+}
 
+impl Table {
     fn are_small(&self) -> bool {
         self.footprints.iter().all(|footprint| footprint.bytes < MOST_BYTES)
     }
@@ -261,12 +265,6 @@ impl fmt::Display for Table {
         )?;
         writeln!(f, "{:<6} both sides come to the same answers", word(self.answers.agree()))
     }
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 #[cfg(test)]

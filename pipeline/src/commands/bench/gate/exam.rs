@@ -7,11 +7,15 @@ use std::{
 };
 
 use phantom::echo::{EchoSpec, EchoStudy, generate};
+use pixels::Thumbnails;
 use schemas::{
     AcquiredInstance, Area, BlobRef, Completion, CompletionRule, Domain, FrameNumber, InstanceUid, Priority,
     Protocol, ReceivedFrom, Revision, SeriesUid, StudyAcquired, StudyHead, StudyUid, Uid,
 };
-use stage::{ClipHeader, EcgStrip, Frame, FrameError, Frames, Image, SlideHeader, TilePosition};
+use stage::{ClipHeader, EcgStrip, Frame, FrameError, Frames, Image, SlideHeader, Thumbnail, TilePosition};
+
+/// Of thumbnails kept: more than any study here has.
+const THUMBNAIL_BYTES: usize = 64 << 20;
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
@@ -29,7 +33,7 @@ impl Exam {
 
     /// Takes a study as it is.
     pub(crate) fn of(EchoStudy { study_uid, instances, .. }: EchoStudy) -> Result<Self, Failed> {
-        let mut files = Files::default();
+        let mut bytes = HashMap::new();
         let mut acquired = Vec::new();
         for instance in instances {
             let blob = BlobRef::of(Area::Raw, &instance.file_bytes);
@@ -44,7 +48,7 @@ impl Exam {
                 blob: blob.clone(),
                 not_analysable: None,
             });
-            files.bytes.insert(blob.key(), instance.file_bytes);
+            bytes.insert(blob.key(), instance.file_bytes);
         }
         let study = StudyAcquired {
             study: StudyHead {
@@ -58,23 +62,24 @@ impl Exam {
             received_from: ReceivedFrom { protocol: Protocol::Folder, ae_title: None, tls: false },
             instances: acquired,
         };
-        Ok(Self { study, files })
+        let thumbnails = Thumbnails::new(THUMBNAIL_BYTES);
+        Ok(Self { study, files: Files { bytes, open: Mutex::new(None), thumbnails } })
     }
 }
 
-/// DICOM files in memory, decoded in this very thread: they are our own, and nothing hostile is among them.
-#[derive(Default)]
+/// DICOM files in memory, decoded in this very thread: they are our own, and nothing hostile is among them. What was seen
+/// is kept as the pool of decode workers keeps it.
 pub(crate) struct Files {
     bytes: HashMap<String, Vec<u8>>,
     // A lock, because `Frames` is shared by reference; a gate asks for one instance after the other.
     open: Mutex<Option<Open>>,
+    thumbnails: Thumbnails,
 }
 
 /// The instance last asked for.
 struct Open {
     key: String,
-    clip: pixels::Clip<Cursor<Vec<u8>>>,
-    mask: pixels::Mask,
+    clip: pixels::MaskedClip<Cursor<Vec<u8>>>,
 }
 
 impl Files {
@@ -87,9 +92,8 @@ impl Files {
         let key = instance.key();
         if open.as_ref().is_none_or(|open| open.key != key) {
             let bytes = self.bytes.get(&key).ok_or_else(|| FrameError::NotFound { key: key.clone() })?;
-            let mut clip = pixels::Clip::open(Cursor::new(bytes.clone()))?;
-            let mask = clip.mask()?;
-            *open = Some(Open { key: key.clone(), clip, mask });
+            let clip = pixels::MaskedClip::open(Cursor::new(bytes.clone()))?;
+            *open = Some(Open { key: key.clone(), clip });
         }
         let open = open.as_mut().ok_or(FrameError::NotFound { key })?;
         Ok(ask(open)?)
@@ -98,14 +102,26 @@ impl Files {
 
 impl Frames for Files {
     fn header(&self, instance: &BlobRef) -> Result<ClipHeader, FrameError> {
-        self.with(instance, |open| Ok(open.clip.clip_header(&open.mask)))
+        self.with(instance, |open| open.clip.header())
     }
 
     fn frame(&self, instance: &BlobRef, number: FrameNumber) -> Result<Frame, FrameError> {
-        self.with(instance, |open| {
-            let image = open.clip.masked_frame(number.index(), &open.mask)?.into_image();
-            Ok(Frame { number, image })
-        })
+        let image = self.with(instance, |open| open.clip.frame(number.index()))?;
+        Ok(Frame { number, image })
+    }
+
+    fn thumbnail(
+        &self,
+        instance: &BlobRef,
+        number: FrameNumber,
+        height: u32,
+    ) -> Result<Option<Thumbnail>, FrameError> {
+        if let Some(kept) = self.thumbnails.get(instance, (number, height)) {
+            return Ok(Some(kept));
+        }
+        let thumbnail = self.with(instance, |open| open.clip.thumbnail(number.index(), height))?;
+        self.thumbnails.put(instance, (number, height), thumbnail.clone());
+        Ok(Some(thumbnail))
     }
 
     fn ecg(&self, instance: &BlobRef, number: FrameNumber) -> Result<Option<EcgStrip>, FrameError> {

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{
-    super::pipeline::machine::Machine,
+    super::{Measured, machine::Machine},
     score::{Condition, LEAST_CAUGHT, LEAST_CLEAN_ACCEPTED, MOST_CLEAN_REJECTED, Tally, auc, detected},
 };
 
@@ -59,12 +59,13 @@ struct Roc<'a> {
     caught: Vec<Option<f64>>,
 }
 
-impl Table {
-    /// Whether every target holds.
-    pub(super) fn targets_hold(&self) -> bool {
+impl Measured for Table {
+    fn targets_hold(&self) -> bool {
         self.rows.iter().all(Row::holds) && self.exams_accepted == self.exams
     }
+}
 
+impl Table {
     fn rocs(&self) -> Vec<Roc<'_>> {
         let none = Vec::new();
         let clean = |check: &str| {

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::{
-    super::pipeline::machine::Machine,
+    super::{Measured, machine::Machine},
     score::{Events, Tally},
 };
 
@@ -82,9 +82,8 @@ impl Row {
     }
 }
 
-impl Table {
-    /// Whether every target holds.
-    pub(super) fn targets_hold(&self) -> bool {
+impl Measured for Table {
+    fn targets_hold(&self) -> bool {
         self.rows.iter().all(|row| row.broken().is_empty())
     }
 }

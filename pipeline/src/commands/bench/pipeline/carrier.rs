@@ -21,15 +21,16 @@ use rdkafka::{
 use runtime::{
     Exit, InFlight, LogKey, Metrics, Phase, Run, RunSettings, Shutdown, Solitude, StageRun, run_stage,
 };
-use stage::testing::{MemoryBlobs, MemoryFrames};
+use stage::{
+    Services,
+    testing::{MemoryBlobs, MemoryFrames},
+};
 
 use crate::{config::Runtime, exit::Failure};
 
 use super::{
     place::Place,
-    relay::{
-        Accepted, Acquired, Extracted, FirstInput, Inferred, OnBench, Relay, RelayConfig, Report, services,
-    },
+    relay::{Accepted, Acquired, Extracted, FirstInput, Inferred, OnBench, Relay, RelayConfig, Report},
 };
 
 /// How long the loop waits for a record before it looks whether it should end.
@@ -150,7 +151,7 @@ impl<'a> Carriers<'a> {
                 solitude: Solitude::default(),
             },
             config: Arc::new(move || RelayConfig { clock: clock.clone() }),
-            services: services(),
+            services: Services::without_model(),
             frames: Arc::new(MemoryFrames::default()),
         };
         let body = move || match run_stage(stage) {

@@ -10,12 +10,9 @@ use std::{
     time::Instant,
 };
 
-use schemas::{Digest, Message, ModelIdentity, StudyHead, Topic};
+use schemas::{Message, StudyHead, Topic};
 use serde::{Deserialize, Serialize};
-use stage::{
-    BackendError, ConfigError, Ctx, Generation, ModelBackend, ModelRequest, Outcome, Services, Stage,
-    StageError,
-};
+use stage::{ConfigError, Ctx, Outcome, Services, Stage, StageError};
 
 /// A message on a topic of the bench.
 pub(super) trait OnBench: Message {
@@ -111,32 +108,6 @@ impl<In: OnBench, Out: OnBench> Stage for Relay<In, Out> {
     }
 }
 
-/// Stands where the model would; a relay never asks it.
-struct NoModel(ModelIdentity);
-
-impl ModelBackend for NoModel {
-    fn identity(&self) -> &ModelIdentity {
-        &self.0
-    }
-
-    fn generate(&self, _: &ModelRequest) -> Result<Generation, BackendError> {
-        Err(BackendError::Refused("the bench has no model; measure inference by its own bench".into()))
-    }
-}
-
-/// What a relay is built with.
-pub(super) fn services() -> Services {
-    let model = NoModel(ModelIdentity {
-        name: "none".to_owned(),
-        digest: Digest::of(b""),
-        dtype: "none".to_owned(),
-        device: "none".to_owned(),
-        untrained: true,
-        synthetic_only: true,
-    });
-    Services { model: Arc::new(model) }
-}
-
 #[cfg(test)]
 mod tests {
     use schemas::{Revision, StudyUid};
@@ -145,7 +116,7 @@ mod tests {
     use super::*;
 
     fn pass<In: OnBench, Out: OnBench>(input: In) -> Out {
-        let build = || Relay::<In, Out>::build(RelayConfig::default(), &services()).unwrap();
+        let build = || Relay::<In, Out>::build(RelayConfig::default(), &Services::without_model()).unwrap();
         let (blobs, frames) = (MemoryBlobs::default(), MemoryFrames::default());
         match check(build, &[input], &mut ctx(&blobs, &frames)).pop() {
             Some(Ok(Outcome::Emit(next))) => next,

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 
-use super::machine::Machine;
+use super::super::{Measured, machine::Machine};
 
 /// Least share of the plain loop's records per second that the runtime carries.
 const LEAST_RATIO: f64 = 0.30;
@@ -121,12 +121,13 @@ struct Target {
     holds: bool,
 }
 
-impl Table {
-    /// Whether every target holds.
-    pub(super) fn targets_hold(&self) -> bool {
+impl Measured for Table {
+    fn targets_hold(&self) -> bool {
         self.targets().iter().all(|target| target.holds)
     }
+}
 
+impl Table {
     fn targets(&self) -> [Target; 2] {
         let ratio = self.median().ratio;
         let (_, p95) = self.hops.overhead();

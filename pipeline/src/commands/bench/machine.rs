@@ -29,6 +29,11 @@ impl Machine {
     }
 }
 
+/// Processes that wanted a core over the last minute, as `/proc/loadavg` says.
+pub(super) fn load() -> Option<f64> {
+    std::fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next()?.parse().ok()
+}
+
 /// The first `name: value` of a file of the kernel.
 fn field(path: &str, name: &str) -> Option<String> {
     let text = std::fs::read_to_string(path).ok()?;
