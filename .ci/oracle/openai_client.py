@@ -53,7 +53,8 @@ class Server:
         self.url = f"http://127.0.0.1:{free_port()}"
         listen = self.url.removeprefix("http://")
         # An answer that does not depend on those beside it can be compared with itself, asked alone.
-        settings = {"model_server.listen": listen, "model.deterministic": "true", "log.filter": "debug"} | settings
+        fixed = {"model.path": "glm4v-untrained", "model.deterministic": "true", "log.filter": "debug"}
+        settings = {"model_server.listen": listen} | fixed | settings
         self.command = [str(binary), "serve-model", "--data-dir", str(data_dir)]
         for key, value in settings.items():
             self.command += ["--set", f"{key}={value}"]
