@@ -48,6 +48,8 @@ class Service:
             "intake.peers": f'[{{ae_title="{PEER}"}}]',
             # What must not be logged is not logged at any level.
             "log.filter": "debug",
+            # Asked once a study: what is looked at here is the way, not the answer.
+            "model.path": "glm4v-untrained",
         }
         command = [self.binary, "run", "--data-dir", str(self.data_dir)]
         for key, value in settings.items():

@@ -84,7 +84,7 @@ fn configuration_topics_and_tables_are_shown_before_anything_runs() {
 
 #[test]
 fn ingest_study_and_status_have_the_shapes_that_scripts_read() {
-    let place = Place::new("asked service").set("model.path=glm4v-untrained");
+    let place = Place::new("asked service");
     let (good, spoilt) = (place.folder("good"), place.folder("spoilt"));
     let make = |folder: &std::path::Path, more: &[&str]| {
         let out = folder.to_str().unwrap();

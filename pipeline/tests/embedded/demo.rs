@@ -4,7 +4,7 @@ use crate::harness::process::{Place, stderr, stdout};
 
 #[test]
 fn each_study_ends_in_a_report_beside_its_truth() {
-    let place = Place::new("demo");
+    let place = Place::new("demo").set("model.path=\"glm4v-phantom-demo\"");
     let output = place.cli(&["demo", "--once", "--studies", "3", "--port", "0"]);
     let text = stdout(&output);
     assert_eq!(output.status.code(), Some(0), "{text}\n{}", stderr(&output));

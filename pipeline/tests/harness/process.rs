@@ -44,14 +44,15 @@ pub(crate) struct Entry {
 }
 
 impl Place {
-    /// Fresh folders and free ports. A study that is not terminal counts as unaccounted at once, so that
-    /// "unaccounted 0" says something.
+    /// Fresh folders and free ports, and the untrained model, which is asked once a study. A study that is not terminal
+    /// counts as unaccounted at once, so that "unaccounted 0" says something.
     pub(crate) fn new(name: &str) -> Self {
         let settings = [
             "intake.listen=\"127.0.0.1:0\"",
             "console.listen=\"127.0.0.1:0\"",
             "intake.quiet_time=\"30min\"",
             "truth.deadline=\"1ms\"",
+            "model.path=\"glm4v-untrained\"",
         ];
         let peers = format!("intake.peers=[{{ ae_title = \"{MODALITY}\", address = \"127.0.0.1\" }}]");
         Self {
