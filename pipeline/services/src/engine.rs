@@ -1,8 +1,10 @@
 //! The engine as a stage's model.
 
+use std::sync::{Mutex, PoisonError};
+
 use glm46v::{
-    Determinism, EngineHandle, FinishReason, GenerateOptions, Message, Part, Presentation, Prompt, Request,
-    RequestError, Role, Thinking, Video,
+    Determinism, EngineHandle, FinishReason, GenerateOptions, Grammar, Message, Part, Presentation, Prompt,
+    Request, RequestError, Role, Thinking, Video,
 };
 use image::RgbImage;
 use schemas::{Digest, ModelIdentity};
@@ -15,7 +17,13 @@ use crate::schema;
 pub struct EngineBackend {
     engine: EngineHandle,
     identity: ModelIdentity,
+    /// Grammars by the text of their schema: compiling one takes longer than an answer of a small model. A lock, because
+    /// every worker asks; held while one is looked up, or compiled for the first time.
+    grammars: Mutex<Vec<(String, Grammar)>>,
 }
+
+/// Grammars kept. Stages hold their answers to a few schemas, again and again.
+const GRAMMARS: usize = 16;
 
 #[derive(Debug, thiserror::Error)]
 #[error("picture of {width}x{height} has {bytes} bytes; expected three for each pixel")]
@@ -41,12 +49,23 @@ impl EngineBackend {
             untrained: info.marks.untrained,
             synthetic_only: info.marks.synthetic_only,
         };
-        Self { engine, identity }
+        Self { engine, identity, grammars: Mutex::default() }
     }
 
-    fn grammar(&self, request: &ModelRequest) -> Result<Option<glm46v::Grammar>, BackendError> {
-        let schema = schema::of(request).map_err(refused)?;
-        schema.map(|schema| self.engine.processor().grammar(schema)).transpose().map_err(refused)
+    fn grammar(&self, request: &ModelRequest) -> Result<Option<Grammar>, BackendError> {
+        let (Some(text), Some(schema)) = (&request.schema, schema::of(request).map_err(refused)?) else {
+            return Ok(None);
+        };
+        let mut grammars = self.grammars.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, grammar)) = grammars.iter().find(|(known, _)| known == text) {
+            return Ok(Some(grammar.clone()));
+        }
+        let grammar = self.engine.processor().grammar(schema).map_err(refused)?;
+        if grammars.len() == GRAMMARS {
+            grammars.remove(0);
+        }
+        grammars.push((text.clone(), grammar.clone()));
+        Ok(Some(grammar))
     }
 }
 
