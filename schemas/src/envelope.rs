@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use sha2::Digest as _;
 use uuid::Uuid;
 
-use crate::{EventId, Message, Revision, RunId, StudyUid, UidError};
+use crate::{EventId, Message, Revision, RunId, StudyHead, StudyUid, TraceContext, UidError};
 
 /// Namespace of every derived event id (a fixed random UUID).
 const NAMESPACE: Uuid = Uuid::from_u128(0x5f1b_6a0e_9a5d_4b7c_8f6e_2d1c_70a4_e3b9);
@@ -85,8 +85,8 @@ pub struct Envelope {
     pub major: u16,
     /// Minor version, from `ce_dataschema`.
     pub minor: u16,
-    /// `traceparent` (W3C Trace Context), if the record is traced.
-    pub traceparent: Option<String>,
+    /// `traceparent` and `tracestate` (W3C Trace Context), if the record is traced.
+    pub trace: Option<TraceContext>,
     /// `prescreen_run`.
     pub run: RunId,
     /// `prescreen_revision`.
@@ -96,21 +96,37 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// The envelope of `message`, made by `step` at `time` with id `id`.
+    /// The envelope of `message`, made by `step` at `time` with id `id`. It begins the trace of its study; what is made of
+    /// another record goes on with that one's ([`Self::trace_of`]).
     pub fn of<M: Message>(message: &M, id: EventId, run: RunId, step: &str, time: Timestamp) -> Self {
+        let StudyHead { study_uid, revision, .. } = message.study();
         Self {
             id,
             event_type: M::TOPIC.name.to_owned(),
             source: format!("/prescreen/{step}"),
             time,
-            subject: message.study().study_uid.clone(),
+            subject: study_uid.clone(),
             major: M::TOPIC.major,
             minor: M::TOPIC.minor,
-            traceparent: None,
+            trace: Some(TraceContext::root(&run, study_uid, *revision, id)),
             run,
-            revision: message.study().revision,
+            revision: *revision,
             class: Class::Clinical,
         }
+    }
+
+    /// The trace context of the event `id` that is made of this record.
+    pub fn trace_of(&self, id: EventId) -> TraceContext {
+        match &self.trace {
+            Some(trace) => trace.child(id),
+            None => TraceContext::root(&self.run, &self.subject, self.revision, id),
+        }
+    }
+
+    /// Whether this is about a patient and counts as such: no heartbeat and no replay. Whoever reviews, delivers, counts or
+    /// calibrates asks this first.
+    pub fn is_clinical(&self) -> bool {
+        self.class == Class::Clinical && self.run == RunId::live()
     }
 
     /// All headers, in a fixed order.
@@ -129,7 +145,10 @@ impl Envelope {
             ("prescreen_revision", self.revision.to_string()),
             ("prescreen_class", self.class.as_str().to_owned()),
         ];
-        headers.extend(self.traceparent.clone().map(|trace| ("traceparent", trace)));
+        if let Some(trace) = &self.trace {
+            headers.push(("traceparent", trace.traceparent()));
+            headers.extend(trace.tracestate().map(|state| ("tracestate", state.to_owned())));
+        }
         headers
             .into_iter()
             .map(|(key, value)| Header { key: key.to_owned(), value: value.into_bytes() })
@@ -148,7 +167,7 @@ impl Envelope {
     }
 }
 
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "ce_specversion",
     "ce_id",
     "ce_type",
@@ -160,6 +179,7 @@ const NAMES: [&str; 11] = [
     "prescreen_revision",
     "prescreen_class",
     "traceparent",
+    "tracestate",
 ];
 
 /// Our headers of one record, by their place in [`NAMES`].
@@ -175,19 +195,18 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn optional(&self, name: &'static str) -> Result<Option<&'a str>, EnvelopeError> {
-        let value =
-            NAMES.iter().zip(&self.0).find(|(known, _)| **known == name).and_then(|(_, value)| *value);
-        value
-            .map(|value| {
-                std::str::from_utf8(value)
-                    .map_err(|_| EnvelopeError::Malformed { header: name, expected: "UTF-8" })
-            })
-            .transpose()
+    fn get(&self, name: &'static str) -> Option<&'a [u8]> {
+        NAMES.iter().zip(&self.0).find(|(known, _)| **known == name).and_then(|(_, value)| *value)
     }
 
     fn required(&self, name: &'static str) -> Result<&'a str, EnvelopeError> {
-        self.optional(name)?.ok_or(EnvelopeError::Missing(name))
+        let value = self.get(name).ok_or(EnvelopeError::Missing(name))?;
+        std::str::from_utf8(value).map_err(|_| EnvelopeError::Malformed { header: name, expected: "UTF-8" })
+    }
+
+    /// Whatever is wrong with the trace's headers, the record is as good as without them.
+    fn trace(&self) -> Option<TraceContext> {
+        TraceContext::read(self.get("traceparent")?, self.get("tracestate"))
     }
 
     fn envelope(&self) -> Result<Envelope, EnvelopeError> {
@@ -210,7 +229,7 @@ impl<'a> Fields<'a> {
             subject: StudyUid::new(self.required("ce_subject")?).map_err(EnvelopeError::Subject)?,
             major,
             minor,
-            traceparent: self.optional("traceparent")?.map(str::to_owned),
+            trace: self.trace(),
             run: RunId::new(self.required("prescreen_run")?)
                 .map_err(|_| malformed("prescreen_run", "a run id"))?,
             revision: Revision(revision.ok_or(malformed("prescreen_revision", "a number from 1"))?),

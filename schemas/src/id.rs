@@ -196,6 +196,11 @@ impl RunId {
         Self("live".to_owned())
     }
 
+    /// The heartbeat's run: synthetic studies that show that the way is free.
+    pub fn heartbeat() -> Self {
+        Self("heartbeat".to_owned())
+    }
+
     /// The run id's characters.
     pub fn as_str(&self) -> &str {
         &self.0

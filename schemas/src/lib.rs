@@ -12,6 +12,7 @@
 
 mod blob;
 mod check;
+mod control;
 mod dead_letter;
 mod envelope;
 mod findings_inferred;
@@ -25,9 +26,11 @@ mod study;
 mod study_accepted;
 mod study_acquired;
 mod study_rejected;
+mod trace;
 
 pub use blob::{Area, BlobRef, Digest, DigestError};
 pub use check::{Bilingual, Check, CheckVerdict, ReasonCode, ReasonCodeError, Verdict};
+pub use control::{CONTROL_TOPIC, StageControl};
 pub use dead_letter::{Cause, DeadLetter, DeadLetterError, DeadLetterPayload};
 pub use envelope::{Class, Envelope, EnvelopeError, Header, event_id};
 pub use findings_inferred::{
@@ -51,6 +54,7 @@ pub use study_acquired::{
     manifest_digest,
 };
 pub use study_rejected::{Rejection, RejectionReason, StudyRejected};
+pub use trace::{SpanId, TraceContext, TraceId};
 
 /// Shows `visitor` every message, one line each.
 pub fn visit(visitor: &mut impl MessageVisitor) {
