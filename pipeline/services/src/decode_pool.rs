@@ -20,10 +20,11 @@ use std::{
     ffi::OsString,
     path::PathBuf,
     sync::{Arc, Condvar, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use pixels::Thumbnails;
+use prometheus::{HistogramOpts, HistogramVec, Registry};
 use schemas::{BlobRef, FrameNumber, ReasonCode};
 use stage::{
     BlobError, ClipHeader, EcgStrip, Frame, FrameError, Frames, Image, SlideHeader, Thumbnail, TilePosition,
@@ -42,6 +43,10 @@ const DECODER_TIMEOUT: ReasonCode = ReasonCode::known("DECODER_TIMEOUT");
 
 /// Of thumbnails kept: the frames of fifty clips.
 const THUMBNAIL_BYTES: usize = 64 << 20;
+
+/// Seconds of one picture: from a thumbnail out of the page cache to a first tile of gigabytes.
+const DECODE_SECONDS: [f64; 12] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 2.0, 10.0];
 
 /// How workers are started and what they may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +73,31 @@ pub struct DecodePool {
     idle: Mutex<Vec<Slot>>,
     checked_in: Condvar,
     thumbnails: Thumbnails,
+    /// Absent where nobody watches.
+    metrics: Option<FrameMetrics>,
+}
+
+/// How long pictures take. Cheap to clone: pools of one process share it.
+#[derive(Clone)]
+pub struct FrameMetrics {
+    seconds: HistogramVec,
+}
+
+impl FrameMetrics {
+    /// Declares the family.
+    ///
+    /// # Errors
+    /// If it is declared already.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let options = HistogramOpts::new(
+            "prescreen_frame_decode_seconds",
+            "Seconds until a worker hands over a frame, thumbnail or tile, by how its pixels are written; the first of an instance \
+             also checks its digest and finds its mask.",
+        );
+        let seconds = HistogramVec::new(options.buckets(DECODE_SECONDS.to_vec()), &["transfer_syntax"])?;
+        registry.register(Box::new(seconds.clone()))?;
+        Ok(Self { seconds })
+    }
 }
 
 /// A place for one worker.
@@ -84,7 +114,14 @@ impl DecodePool {
     pub fn new(blobs: Arc<ObjectBlobs>, config: DecodePoolConfig) -> Self {
         let idle = (0..config.workers.max(1)).map(|_| Slot::default()).collect();
         let thumbnails = Thumbnails::new(THUMBNAIL_BYTES);
-        Self { blobs, config, idle: Mutex::new(idle), checked_in: Condvar::new(), thumbnails }
+        Self { blobs, config, idle: Mutex::new(idle), checked_in: Condvar::new(), thumbnails, metrics: None }
+    }
+
+    /// The same, counting in `metrics`.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: FrameMetrics) -> Self {
+        self.metrics = Some(metrics);
+        self
     }
 
     fn ask(&self, blob: &BlobRef, question: Question) -> Result<Reply, FrameError> {
@@ -93,13 +130,22 @@ impl DecodePool {
         let path = file.path().to_string_lossy().into_owned();
         let request = Request { path, blob: blob.clone(), question };
         let mut slot = self.check_out(blob);
+        let asked_at = Instant::now();
         let first = slot.ask(&self.config, &request);
         let reply = match first {
             Err(WorkerEnd::Crashed { .. }) => slot.ask(&self.config, &request),
             first => first,
         };
         match reply {
-            Ok(reply) => Ok(reply),
+            Ok(reply) => {
+                if let (Some(metrics), Some(coding)) = (&self.metrics, reply.coding)
+                    && question.is_for_a_picture()
+                {
+                    let took = asked_at.elapsed().as_secs_f64();
+                    metrics.seconds.with_label_values(&[coding.label()]).observe(took);
+                }
+                Ok(reply)
+            }
             Err(WorkerEnd::NotStarted(error)) => Err(FrameError::Unavailable(Box::new(error))),
             Err(WorkerEnd::TimedOut) => Err(FrameError::Damaged {
                 code: DECODER_TIMEOUT,
@@ -179,7 +225,7 @@ impl Frames for DecodePool {
 
     fn frame(&self, instance: &BlobRef, number: FrameNumber) -> Result<Frame, FrameError> {
         match self.answer(instance, Question::Frame(number))? {
-            Reply { answer: Answer::Frame(size), picture } => {
+            Reply { answer: Answer::Frame(size), picture, .. } => {
                 Ok(Frame { number, image: size.picture(picture) })
             }
             _ => Err(other_reply()),
@@ -192,22 +238,20 @@ impl Frames for DecodePool {
         number: FrameNumber,
         height: u32,
     ) -> Result<Option<Thumbnail>, FrameError> {
-        if let Some(kept) = self.thumbnails.get(instance, (number, height)) {
-            return Ok(Some(kept));
-        }
-        match self.answer(instance, Question::Thumbnail { number, height })? {
-            Reply { answer: Answer::Thumbnail(Size { width, height: rows }), picture } => {
-                let thumbnail = Thumbnail { width, height: rows, luma: picture };
-                self.thumbnails.put(instance, (number, height), thumbnail.clone());
-                Ok(Some(thumbnail))
+        let made = self.thumbnails.get_or_make(instance, (number, height), || {
+            match self.answer(instance, Question::Thumbnail { number, height })? {
+                Reply { answer: Answer::Thumbnail(Size { width, height }), picture, .. } => {
+                    Ok(Thumbnail { width, height, luma: picture })
+                }
+                _ => Err(other_reply()),
             }
-            _ => Err(other_reply()),
-        }
+        });
+        made.map(Some)
     }
 
     fn ecg(&self, instance: &BlobRef, number: FrameNumber) -> Result<Option<EcgStrip>, FrameError> {
         match self.answer(instance, Question::Ecg(number))? {
-            Reply { answer: Answer::Ecg(Some(Strip { seconds_per_pixel, size })), picture } => {
+            Reply { answer: Answer::Ecg(Some(Strip { seconds_per_pixel, size })), picture, .. } => {
                 Ok(Some(EcgStrip { image: size.picture(picture), seconds_per_pixel }))
             }
             Reply { answer: Answer::Ecg(None), .. } => Ok(None),
@@ -224,7 +268,7 @@ impl Frames for DecodePool {
 
     fn tile(&self, instance: &BlobRef, position: TilePosition) -> Result<Option<Image>, FrameError> {
         match self.answer(instance, Question::Tile(position))? {
-            Reply { answer: Answer::Tile(size), picture } => Ok(size.map(|size| size.picture(picture))),
+            Reply { answer: Answer::Tile(size), picture, .. } => Ok(size.map(|size| size.picture(picture))),
             _ => Err(other_reply()),
         }
     }

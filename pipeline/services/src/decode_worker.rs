@@ -20,7 +20,9 @@ use schemas::{BlobRef, Digest, FrameNumber, ReasonCode};
 use sha2::{Digest as _, Sha256};
 use stage::{EcgStrip, FrameError, Thumbnail};
 
-use crate::wire::{Answer, Fault, PROTOCOL, Question, Ready, Request, Setup, Size, Strip, receive, send};
+use crate::wire::{
+    Answer, Coding, Fault, PROTOCOL, Question, Ready, Request, Said, Setup, Size, Strip, receive, send,
+};
 
 /// Resident bytes of the program itself: code, constants, and what the system maps. The data limit counts none of them.
 const PROGRAM_BYTES: u64 = 32 << 20;
@@ -58,7 +60,8 @@ pub fn serve(mut input: impl Read, mut output: impl Write) -> Result<(), ServeEr
             Ok((answer, picture)) => (answer, picture),
             Err(error) => (Answer::Failed(Fault::of(&error)), no_picture()),
         };
-        send(&mut output, &answer, &picture)?;
+        let coding = last.as_ref().and_then(Opened::coding);
+        send(&mut output, &Said { answer, coding }, &picture)?;
     }
     Ok(())
 }
@@ -163,6 +166,11 @@ impl Opened {
         let mut file = self.file.try_clone().map_err(unavailable)?;
         file.rewind().map_err(unavailable)?;
         Ok(BufReader::new(file))
+    }
+
+    fn coding(&self) -> Option<Coding> {
+        let clip = self.clip.as_ref().map(|clip| Coding::of(clip.coding()));
+        clip.or_else(|| self.slide.as_ref().map(|slide| Coding::of(slide.coding()))).flatten()
     }
 
     fn clip(&mut self) -> Result<&mut MaskedClip<BufReader<File>>, FrameError> {

@@ -6,7 +6,7 @@
 //!   pool ──▶ Setup   ──▶ worker       once
 //!   pool ◀── Ready   ◀── worker
 //!   pool ──▶ Request ──▶ worker       one at a time
-//!   pool ◀── Answer  ◀── worker
+//!   pool ◀── Said    ◀── worker
 //! ```
 
 use std::{
@@ -14,6 +14,7 @@ use std::{
     sync::Arc,
 };
 
+use pixels::PixelCoding;
 use schemas::{BlobRef, FrameNumber, NotAnalysable, ReasonCode};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use stage::{ClipHeader, FrameError, Image, SlideHeader, TilePosition};
@@ -45,7 +46,7 @@ pub(crate) struct Ready {
 }
 
 /// The protocol's number.
-pub(crate) const PROTOCOL: u32 = 3;
+pub(crate) const PROTOCOL: u32 = 4;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Request {
@@ -70,6 +71,69 @@ pub(crate) enum Question {
     Ecg(FrameNumber),
     Slide,
     Tile(TilePosition),
+}
+
+impl Question {
+    /// Whether the answer needs pixels to be decoded.
+    pub(crate) fn is_for_a_picture(self) -> bool {
+        matches!(self, Self::Frame(_) | Self::Thumbnail { .. } | Self::Tile(_))
+    }
+}
+
+/// What a worker says to a request.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Said {
+    pub(crate) answer: Answer,
+    /// How the pixels are written that it looked at; absent where it could not open them.
+    pub(crate) coding: Option<Coding>,
+}
+
+/// [`PixelCoding`] as it travels, and the files that are not DICOM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Coding {
+    Native,
+    Deflated,
+    Rle,
+    JpegLossy,
+    JpegLossless,
+    JpegLs,
+    Jpeg2000,
+    JpegXl,
+    PictureFile,
+}
+
+impl Coding {
+    /// Of what was opened; `None` for pixels that no decoder here reads.
+    pub(crate) fn of(coding: Option<PixelCoding>) -> Option<Self> {
+        Some(match coding {
+            None => Self::PictureFile,
+            Some(PixelCoding::Native | PixelCoding::EncapsulatedNative) => Self::Native,
+            Some(PixelCoding::DeflatedFrame) => Self::Deflated,
+            Some(PixelCoding::Rle) => Self::Rle,
+            Some(PixelCoding::JpegLossy) => Self::JpegLossy,
+            Some(PixelCoding::JpegLossless) => Self::JpegLossless,
+            Some(PixelCoding::JpegLs) => Self::JpegLs,
+            Some(PixelCoding::Jpeg2000) => Self::Jpeg2000,
+            Some(PixelCoding::JpegXl) => Self::JpegXl,
+            Some(PixelCoding::Video | PixelCoding::Unknown) => return None,
+        })
+    }
+
+    /// As a metric's label.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Deflated => "deflated",
+            Self::Rle => "rle",
+            Self::JpegLossy => "jpeg_lossy",
+            Self::JpegLossless => "jpeg_lossless",
+            Self::JpegLs => "jpeg_ls",
+            Self::Jpeg2000 => "jpeg_2000",
+            Self::JpegXl => "jpeg_xl",
+            Self::PictureFile => "picture_file",
+        }
+    }
 }
 
 /// Where it carries a [`Size`], the bytes of that picture follow the head: RGB, of a thumbnail luma.

@@ -40,7 +40,7 @@ pub use frame::{Frame, Pixels};
 pub use grey::GreyScale;
 pub use header::{AttributeError, FrameTiming, ImageHeader};
 pub use mask::{Mask, MaskError, MaskedFrame};
-pub use masked_clip::MaskedClip;
+pub use masked_clip::{MaskedClip, thumbnail};
 pub use not_analysable::NotAnalysable;
 pub use palette::{Palette, PaletteError};
 pub use prescan::{Header, Identity, Prescan, PrescanError, prescan_data_set, prescan_file};

@@ -5,7 +5,7 @@ use std::io::{Read, Seek};
 use raster::{Plane, Window};
 use stage::{ClipHeader, EcgStrip, Image, Thumbnail};
 
-use crate::{Clip, DecodeError, Mask};
+use crate::{Clip, DecodeError, Mask, PixelCoding};
 
 /// An opened clip with its mask, which is looked for once, when it is first needed. Frames by their index from 0.
 pub struct MaskedClip<R> {
@@ -19,6 +19,11 @@ impl<R: Read + Seek> MaskedClip<R> {
     /// As [`Clip::open`].
     pub fn open(reader: R) -> Result<Self, DecodeError> {
         Ok(Self { clip: Clip::open(reader)?, mask: None, last: None })
+    }
+
+    /// How its pixels are written; `None` for a picture file.
+    pub fn coding(&self) -> Option<PixelCoding> {
+        self.clip.header().map(|header| header.object.transfer_syntax.coding())
     }
 
     /// What a stage may know of the clip.
@@ -44,11 +49,7 @@ impl<R: Read + Seek> MaskedClip<R> {
         let image = self.frame(index)?;
         let (_, mask) = self.masked()?;
         let visible = mask.visible();
-        let visible = [visible.x0, visible.y0, visible.width(), visible.height()];
-        let window = Window::inside(visible, image.width, image.height);
-        let plane = Plane::luma_reduced_to_height(&image, window, height as usize);
-        let (width, height) = (plane.width() as u32, plane.height() as u32);
-        Ok(Thumbnail { width, height, luma: plane.samples().into() })
+        Ok(thumbnail(&image, [visible.x0, visible.y0, visible.width(), visible.height()], height))
     }
 
     /// As [`Clip::ecg`]; needs no mask.
@@ -63,4 +64,11 @@ impl<R: Read + Seek> MaskedClip<R> {
         };
         Ok((&mut self.clip, self.mask.insert(mask)))
     }
+}
+
+/// The luma of the part `visible` (x, y, width, height in pixels) of `image`, reduced to at most `height` rows.
+pub fn thumbnail(image: &Image, visible: [u32; 4], height: u32) -> Thumbnail {
+    let window = Window::inside(visible, image.width, image.height);
+    let plane = Plane::luma_reduced_to_height(image, window, height as usize);
+    Thumbnail { width: plane.width() as u32, height: plane.height() as u32, luma: plane.samples().into() }
 }

@@ -32,6 +32,7 @@ use crate::{
     header::{MAX_FRAME_PIXELS, Rect},
     mask::Mask,
     prescan, still,
+    transfer_syntax::PixelCoding,
 };
 
 /// Tiles of one level: thirty times those of a whole glass slide at the finest resolution in use, 0.25 micrometres, in
@@ -99,6 +100,14 @@ impl<R: Read + Seek> Slide<R> {
     /// What a stage may know of the slide.
     pub fn header(&self) -> &SlideHeader {
         &self.header
+    }
+
+    /// How its pixels are written; `None` for a picture file.
+    pub fn coding(&self) -> Option<PixelCoding> {
+        match &self.content {
+            Content::Dicom(instance) => instance.coding(),
+            Content::Tiff { .. } | Content::Field(_) => None,
+        }
     }
 
     /// Decodes one tile, cut to its level's extent. `None` where a sparse slide holds none, which means glass.

@@ -38,14 +38,30 @@ impl Thumbnails {
         Self { most_bytes, kept: Mutex::default() }
     }
 
+    /// The thumbnail of a frame, kept or made now. Made outside the lock: two threads that want the same one may both
+    /// make it, and neither waits.
+    pub fn get_or_make<E>(
+        &self,
+        instance: &BlobRef,
+        frame: (FrameNumber, u32),
+        make: impl FnOnce() -> Result<Thumbnail, E>,
+    ) -> Result<Thumbnail, E> {
+        if let Some(kept) = self.get(instance, frame) {
+            return Ok(kept);
+        }
+        let made = make()?;
+        self.put(instance, frame, made.clone());
+        Ok(made)
+    }
+
     /// The thumbnail of a frame, if it is kept.
-    pub fn get(&self, instance: &BlobRef, frame: (FrameNumber, u32)) -> Option<Thumbnail> {
+    fn get(&self, instance: &BlobRef, frame: (FrameNumber, u32)) -> Option<Thumbnail> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.touch(instance)?.frames.get(&frame).cloned()
     }
 
     /// Keeps a thumbnail; one larger than the whole store is not kept.
-    pub fn put(&self, instance: &BlobRef, frame: (FrameNumber, u32), thumbnail: Thumbnail) {
+    fn put(&self, instance: &BlobRef, frame: (FrameNumber, u32), thumbnail: Thumbnail) {
         let bytes = thumbnail.luma.len();
         if bytes > self.most_bytes {
             return;

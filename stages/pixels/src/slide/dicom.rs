@@ -28,6 +28,7 @@ use crate::{
     header::AttributeError,
     not_analysable::NotAnalysable,
     prescan::{Attributes, Header, Scan, ShownTag},
+    transfer_syntax::PixelCoding,
 };
 
 /// More than one focal plane or optical path: the first of each is read.
@@ -56,6 +57,10 @@ enum Tiles {
 }
 
 impl<R: Read + Seek> Instance<R> {
+    pub(super) fn coding(&self) -> Option<PixelCoding> {
+        self.clip.header().map(|header| header.object.transfer_syntax.coding())
+    }
+
     pub(super) fn open(reader: R, scan: Scan) -> Result<(Self, SlideHeader), DecodeError> {
         let object = scan.header()?;
         microscopy(&object, &scan.attributes)?;

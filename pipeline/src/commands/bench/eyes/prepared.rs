@@ -1,7 +1,6 @@
 //! One clip, decoded: frames as a pool of decode workers has them at hand, with the thumbnails that it keeps.
 
 use pixels::Thumbnails;
-use raster::{Plane, Window};
 use schemas::{BlobRef, FrameNumber, ReasonCode};
 use stage::{ClipHeader, EcgStrip, Frame, FrameError, Frames, Image, SlideHeader, Thumbnail, TilePosition};
 
@@ -43,16 +42,10 @@ impl Frames for Prepared {
         number: FrameNumber,
         height: u32,
     ) -> Result<Option<Thumbnail>, FrameError> {
-        if let Some(kept) = self.thumbnails.get(instance, (number, height)) {
-            return Ok(Some(kept));
-        }
-        let image = self.image(number)?;
-        let window = Window::inside(self.header.visible, image.width, image.height);
-        let plane = Plane::luma_reduced_to_height(image, window, height as usize);
-        let (width, rows) = (plane.width() as u32, plane.height() as u32);
-        let thumbnail = Thumbnail { width, height: rows, luma: plane.samples().into() };
-        self.thumbnails.put(instance, (number, height), thumbnail.clone());
-        Ok(Some(thumbnail))
+        let made = self.thumbnails.get_or_make(instance, (number, height), || {
+            Ok(pixels::thumbnail(self.image(number)?, self.header.visible, height))
+        });
+        made.map(Some)
     }
 
     fn ecg(&self, _: &BlobRef, _: FrameNumber) -> Result<Option<EcgStrip>, FrameError> {

@@ -116,12 +116,10 @@ impl Frames for Files {
         number: FrameNumber,
         height: u32,
     ) -> Result<Option<Thumbnail>, FrameError> {
-        if let Some(kept) = self.thumbnails.get(instance, (number, height)) {
-            return Ok(Some(kept));
-        }
-        let thumbnail = self.with(instance, |open| open.clip.thumbnail(number.index(), height))?;
-        self.thumbnails.put(instance, (number, height), thumbnail.clone());
-        Ok(Some(thumbnail))
+        let made = self.thumbnails.get_or_make(instance, (number, height), || {
+            self.with(instance, |open| open.clip.thumbnail(number.index(), height))
+        });
+        made.map(Some)
     }
 
     fn ecg(&self, instance: &BlobRef, number: FrameNumber) -> Result<Option<EcgStrip>, FrameError> {
