@@ -9,6 +9,7 @@ use candle_nn::ops;
 
 use crate::checkpoint::TensorSource;
 use crate::error::LoadError;
+use crate::few_rows::{self, FEW};
 
 /// A matrix `[out, in]`, in floating point or in blocks of few bits.
 #[derive(Clone)]
@@ -21,9 +22,26 @@ impl Weight {
     /// `x · Wᵀ` of `x` `[rows, in]`, in the type of `x`.
     fn product(&self, x: &Tensor) -> Result<Tensor> {
         match self {
+            Self::Float(weight) if (2..=FEW).contains(&x.dim(0)?) && is_plain(x) => {
+                few_rows::product(x, weight)
+            }
             Self::Float(weight) => x.matmul(&weight.t()?),
             Self::Quantised(weight) => x.apply_op1_no_bwd(weight.as_ref()),
         }
+    }
+
+    /// The same in blocks of [`FEW`] rows, so that a row's result does not depend on the rows beside it.
+    fn product_of_blocks(&self, x: &Tensor) -> Result<Tensor> {
+        let rows = x.dim(0)?;
+        let block = |start: usize| {
+            let few = x.narrow(0, start, FEW.min(rows - start))?;
+            match self {
+                Self::Float(weight) if is_plain(&few) => few_rows::product(&few, weight),
+                // Kernels of a matrix library are chosen by the number of rows, and round differently.
+                _ => self.product(&few.pad_with_zeros(0, 0, FEW - few.dim(0)?)?)?.narrow(0, 0, few.dim(0)?),
+            }
+        };
+        Tensor::cat(&(0..rows).step_by(FEW).map(block).collect::<Result<Vec<_>>>()?, 0)
     }
 
     /// Chosen rows, `[ids, in]`, in fresh memory.
@@ -59,44 +77,33 @@ impl Linear {
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let y = self.weight.product(x)?;
+        self.forward_rows(x, Products::Whole)
+    }
+
+    /// The same for rows of several sequences.
+    pub(crate) fn forward_rows(&self, x: &Tensor, products: Products) -> Result<Tensor> {
+        let y = match products {
+            Products::Whole => self.weight.product(x)?,
+            Products::OfFixedRows => self.weight.product_of_blocks(x)?,
+        };
         match &self.bias {
             Some(bias) => y.broadcast_add(bias),
             None => Ok(y),
         }
     }
-
-    /// The same for rows of several sequences.
-    pub(crate) fn forward_rows(&self, x: &Tensor, products: Products) -> Result<Tensor> {
-        let (rows, width) = x.dims2()?;
-        match products {
-            Products::Whole => self.forward(x),
-            Products::OfFixedRows => {
-                let padding = rows.next_multiple_of(FIXED_ROWS) - rows;
-                let padded = match padding {
-                    0 => x.clone(),
-                    _ => Tensor::cat(&[x, &Tensor::zeros((padding, width), x.dtype(), x.device())?], 0)?,
-                };
-                let products = (0..padded.dim(0)?)
-                    .step_by(FIXED_ROWS)
-                    .map(|start| self.forward(&padded.narrow(0, start, FIXED_ROWS)?))
-                    .collect::<Result<Vec<_>>>()?;
-                Tensor::cat(&products, 0)?.narrow(0, 0, rows)
-            }
-        }
-    }
 }
 
-/// Rows of one matrix product of [`Products::OfFixedRows`].
-const FIXED_ROWS: usize = 16;
+/// Whether products of `x` are ours to compute: f32 on the CPU.
+fn is_plain(x: &Tensor) -> bool {
+    x.device().is_cpu() && x.dtype() == DType::F32
+}
 
-/// How a step's rows are multiplied. A matrix library chooses its kernel by the number of rows, and kernels round
-/// differently.
+/// How a step's rows are multiplied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Products {
     /// All rows at once: fastest.
     Whole,
-    /// Always the same number of rows, the last ones padded: a row's result does not depend on the rows beside it.
+    /// In blocks of few rows: a row's result does not depend on the rows beside it.
     OfFixedRows,
 }
 

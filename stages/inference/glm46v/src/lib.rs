@@ -38,6 +38,7 @@ mod config;
 mod continuations;
 mod engine;
 mod error;
+mod few_rows;
 #[cfg(feature = "flash")]
 mod flash;
 mod grammar;
@@ -58,6 +59,7 @@ mod resample;
 mod rope;
 mod sampler;
 mod scheduler;
+mod slices;
 mod text;
 mod tokenizer;
 mod video;

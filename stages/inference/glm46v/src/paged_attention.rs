@@ -6,14 +6,24 @@
 //! One query reads each key once; for many queries at once, matrix products over gathered keys are faster
 //! ([`crate::attention`]), and equal within rounding.
 
-use candle_core::{CpuStorage, Result, Storage, Tensor};
+#![expect(
+    clippy::inline_always,
+    reason = "only what is inlined there is compiled for the processor's vectors"
+)]
+
+use candle_core::{Result, Tensor};
+use pulp::Arch;
 use rayon::prelude::*;
 
 use crate::kv_store::{Layer, Span};
 use crate::scheduler::BLOCK;
+use crate::slices::with_cpu_slices;
 
 /// Sums kept apart, so that the compiler can keep them in one vector register.
 const LANES: usize = 16;
+
+/// Multiplications that are worth waking another thread for: some ten microseconds.
+const WORTH_A_THREAD: usize = 1 << 16;
 
 /// Attention of `q` `[heads, rows, d]` on the keys and values of `span`, whose last `rows` are these; query `i` sees the
 /// past and rows up to `i`. The result is `[rows, heads · d]`.
@@ -30,12 +40,27 @@ pub(crate) fn paged_attention(q: &Tensor, layer: &Layer, kv_heads: usize, span: 
     with_cpu_slices([q, &layer.k, &layer.v], |[q, k, v]| {
         let shape = Shape { kv_heads, d, scale: 1.0 / (d as f32).sqrt() };
         let mut out = vec![0.0; rows * heads * d];
-        out.par_chunks_mut(d).enumerate().for_each_init(Vec::new, |scores, (at, out)| {
+        // The widest vectors of this processor; additions stay in the order written, so that all give the same.
+        let arch = Arch::new();
+        let answer = |scores: &mut Vec<f32>, (at, out): (usize, &mut [f32])| {
             let (row, head) = (at / heads, at % heads);
             let query = q.chunks_exact(d).nth(head * rows + row).unwrap_or_default();
             let seen = span.past + row + 1;
-            shape.answer(query, head / (heads / kv_heads), [k, v], (span, seen), scores, out);
-        });
+            arch.dispatch(
+                #[inline(always)]
+                || shape.answer(query, head / (heads / kv_heads), [k, v], (span, seen), scores, out),
+            );
+        };
+        let heads_of_a_task = (WORTH_A_THREAD / (2 * span.total() * d).max(1)).max(1);
+        if heads_of_a_task >= rows * heads {
+            let mut scores = Vec::new();
+            out.chunks_mut(d).enumerate().for_each(|of| answer(&mut scores, of));
+        } else {
+            out.par_chunks_mut(d)
+                .with_min_len(heads_of_a_task)
+                .enumerate()
+                .for_each_init(Vec::new, |scores, of| answer(scores, of));
+        }
         Tensor::from_vec(out, (rows, heads * d), &candle_core::Device::Cpu)
     })
 }
@@ -49,6 +74,7 @@ struct Shape {
 
 impl Shape {
     /// One head of one query.
+    #[inline(always)]
     fn answer(
         self,
         query: &[f32],
@@ -77,6 +103,7 @@ impl Shape {
     }
 
     /// One head's part of the first `seen` rows of a sequence, in order.
+    #[inline(always)]
     fn rows_of<'a>(
         self,
         store: &'a [f32],
@@ -97,6 +124,7 @@ impl Shape {
     }
 }
 
+#[inline(always)]
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
     let mut sums = [0.0f32; LANES];
@@ -107,24 +135,6 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     }
     let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
     sums.iter().sum::<f32>() + rest
-}
-
-/// Calls `f` with the values of contiguous f32 tensors on the CPU.
-fn with_cpu_slices<const N: usize, T>(
-    tensors: [&Tensor; N],
-    f: impl FnOnce([&[f32]; N]) -> Result<T>,
-) -> Result<T> {
-    let held = tensors.map(Tensor::storage_and_layout);
-    let mut slices: [&[f32]; N] = [&[]; N];
-    for ((storage, layout), slice) in held.iter().zip(&mut slices) {
-        let (Storage::Cpu(CpuStorage::F32(values)), Some((start, end))) =
-            (&**storage, layout.contiguous_offsets())
-        else {
-            candle_core::bail!("expected contiguous f32 tensors on the CPU")
-        };
-        *slice = values.get(start..end).unwrap_or_default();
-    }
-    f(slices)
 }
 
 #[cfg(test)]
