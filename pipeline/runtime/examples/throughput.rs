@@ -1,10 +1,10 @@
 //! Records per second of the runtime with a stage that does nothing, beside raw librdkafka on the same broker.
 //!
 //! ```sh
-//! cargo run --release -p runtime --example throughput -- [RECORDS] [PARTITIONS]
+//! cargo run --release -p runtime --example throughput -- [RECORDS] [PARTITIONS] [spans]
 //! ```
 //! Both read the same records of about 1 KiB and write one for each: raw is consume and produce, nothing else; the
-//! runtime decodes, checks, processes, encodes, produces and commits. The latency is that of single records, one every
+//! runtime decodes, checks, processes, encodes, produces and commits; with `spans` it also tells of each record. The latency is that of single records, one every
 //! 20 ms, from produced to readable on the output topic.
 #![expect(clippy::print_stdout, reason = "a command that reports to a terminal")]
 
@@ -18,7 +18,7 @@ use std::{
 
 use embedded_broker::{Broker, Config};
 use jiff::Timestamp;
-use prometheus::Registry;
+use prometheus::{IntCounter, Registry};
 use rdkafka::{
     ClientConfig, Message as _,
     consumer::{BaseConsumer, Consumer},
@@ -27,8 +27,8 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, Producer},
 };
 use runtime::{
-    Client, InFlight, LogKey, Metrics, Publisher, Run, RunSettings, Shutdown, Solitude, StageRun, run_stage,
-    topics,
+    Client, InFlight, LogKey, Metrics, PauseSwitch, Publisher, Run, RunSettings, Shutdown, Solitude,
+    StageRun, run_stage, topics, trace::Spans,
 };
 use schemas::{
     AcquiredInstance, Area, BlobRef, Completion, CompletionRule, Domain, Envelope, InstanceUid, Message,
@@ -163,6 +163,7 @@ fn main() -> Result<(), Failed> {
     let mut arguments = std::env::args().skip(1);
     let records: usize = arguments.next().map_or(Ok(200_000), |text| text.parse())?;
     let partitions: i32 = arguments.next().map_or(Ok(4), |text| text.parse())?;
+    let traced = arguments.next().is_some_and(|word| word == "spans");
     let dir = tempfile::tempdir()?;
     let broker = Broker::start(Config::new(dir.path().join("broker")))?;
     let client = Client::new(broker.bootstrap());
@@ -204,6 +205,15 @@ fn main() -> Result<(), Failed> {
     let mut settings = RunSettings::new(dir.path().join("state"));
     settings.workers = 2;
     settings.in_flight = InFlight { records: 4096, bytes: 64 << 20 };
+    // Taken at once and forgotten: what is measured is what the work pays.
+    let (queue, told) = crossbeam_channel::bounded(2048);
+    let dropped = IntCounter::new("dropped", "spans")?;
+    let taken = thread::spawn(move || told.iter().count());
+    if traced {
+        settings.spans = Spans::into_queue(queue, dropped.clone(), LogKey::new(b"bench"));
+    } else {
+        drop(queue);
+    }
     let stage = StageRun::<PassThrough> {
         run: Run {
             client: client.clone(),
@@ -213,6 +223,7 @@ fn main() -> Result<(), Failed> {
             metrics: Metrics::register(&Registry::new())?,
             log_key: LogKey::new(b"bench"),
             shutdown: shutdown.clone(),
+            pause: PauseSwitch::default(),
             solitude: Solitude::default(),
         },
         config: Arc::new(|| NoConfig {}),
@@ -265,6 +276,7 @@ fn main() -> Result<(), Failed> {
     println!("hop      p50 {:?}, p95 {:?} of {} records", at(0.50), at(0.95), hops.len());
     shutdown.drain();
     let exit = running.join().map_err(|_| "the run panicked")?;
-    println!("{exit}");
+    let taken = taken.join().map_err(|_| "the collector panicked")?;
+    println!("{exit}; {taken} spans taken, {} dropped", dropped.get());
     Ok(())
 }

@@ -105,6 +105,20 @@ impl Client {
         ])
     }
 
+    /// A reader of whole ranges that belongs to no group, commits nothing and is told where a partition ends.
+    pub(crate) fn bounded_reader(&self) -> ClientConfig {
+        self.config(&[
+            ("group.id", "prescreen-reader"),
+            ("enable.auto.commit", "false"),
+            ("enable.auto.offset.store", "false"),
+            ("enable.partition.eof", "true"),
+            ("auto.offset.reset", "earliest"),
+            ("fetch.wait.max.ms", "50"),
+            ("queued.max.messages.kbytes", "16384"),
+            ("isolation.level", "read_committed"),
+        ])
+    }
+
     /// A reader of chosen offsets that belongs to no group and commits nothing.
     pub(crate) fn reader(&self) -> ClientConfig {
         self.config(&[

@@ -33,6 +33,7 @@ use crate::{
     log_key::LogKey,
     metrics::StageMetrics,
     offsets::{Offsets, Receipt},
+    pause::PauseSwitch,
     record::Partition,
     retry::{Delayed, Outage},
     settings::{Exit, Input, RunSettings},
@@ -63,6 +64,7 @@ pub(crate) struct Parts {
     pub(crate) metrics: Arc<StageMetrics>,
     pub(crate) log_key: LogKey,
     pub(crate) shutdown: Shutdown,
+    pub(crate) pause: PauseSwitch,
     pub(crate) solitude: Solitude,
     pub(crate) attempts: Attempts,
     pub(crate) queues: Queues,
@@ -94,6 +96,7 @@ pub(crate) struct Coordinator {
     buffers: Buffers,
     last_commit: Instant,
     draining: bool,
+    held: bool,
 }
 
 impl Coordinator {
@@ -120,6 +123,7 @@ impl Coordinator {
             },
             last_commit: now,
             draining: false,
+            held: false,
             parts,
         }
     }
@@ -132,6 +136,7 @@ impl Coordinator {
         self.close(Instant::now() + patience);
         self.parts.metrics.in_flight.set(0);
         self.parts.metrics.paused.set(0);
+        self.parts.metrics.held.set(0);
         exit
     }
 
@@ -156,12 +161,25 @@ impl Coordinator {
                     }
                 }
             }
-            if drain_until.is_none() {
+            let held = self.held();
+            if drain_until.is_none() && !held {
                 self.hand_out(now)?;
             }
             self.commit(now)?;
             self.wait(now, drain_until.is_none())?;
         }
+    }
+
+    /// Whether an operator holds the run back: then no record is begun, and what was read waits in its lane.
+    fn held(&mut self) -> bool {
+        let held = self.parts.pause.is_on();
+        if held != self.held {
+            self.held = held;
+            self.parts.metrics.held.set(i64::from(held));
+            let (stage, does) = (&*self.parts.name, if held { "pauses" } else { "goes on" });
+            tracing::info!(stage, "stage {does}: an operator asked for it");
+        }
+        held
     }
 
     /// Waits for something to happen, and takes it in.
@@ -271,6 +289,7 @@ impl Coordinator {
                 key,
                 received,
                 stage: Stage::Waiting,
+                attempts: 0,
                 death: None,
                 outages: 0,
                 probe: false,

@@ -78,6 +78,8 @@ pub(crate) struct Job {
     pub(crate) record: Arc<Record>,
     pub(crate) lane: Priority,
     pub(crate) input: usize,
+    /// How often it was handed out so far, this time included.
+    pub(crate) attempt: u32,
 }
 
 /// What a worker says of one record.

@@ -35,6 +35,8 @@ pub(crate) struct Flight {
     pub(crate) key: Option<u64>,
     pub(crate) received: Instant,
     pub(crate) stage: Stage,
+    /// How often it was handed out.
+    pub(crate) attempts: u32,
     /// Set once it was decided that it is dead.
     pub(crate) death: Option<Death>,
     /// Failures for a dependency, for the length of the next wait.

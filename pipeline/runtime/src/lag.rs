@@ -4,7 +4,7 @@
 //! record by one that belongs to no group. Blocks; runs on a thread of its own every few seconds.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     time::{Duration, Instant},
 };
 
@@ -19,8 +19,11 @@ use rdkafka::{
 
 use crate::{
     client::{Client, ClientError, Logging},
+    drain::{DrainWindow, Progress},
     metrics::Metrics,
 };
+
+pub use crate::drain::DrainEta;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// How long all oldest records of one observation may take to be read.
@@ -53,19 +56,6 @@ pub enum LagError {
     },
 }
 
-/// When a backlog will be gone.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum DrainEta {
-    /// There is none.
-    Empty,
-    /// After so long, at the rate of the last minutes.
-    In(Duration),
-    /// It does not shrink.
-    NotDraining,
-    /// Too little was observed.
-    Unknown,
-}
-
 /// The backlog of one group on one topic.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TopicLag {
@@ -79,6 +69,8 @@ pub struct TopicLag {
     pub oldest_age: Option<Duration>,
     /// When it will be gone.
     pub drain_eta: DrainEta,
+    /// Records a second that the group did of late, over all its members.
+    pub rate_per_s: f64,
     /// Records that retention deleted before they were committed, as far as can be told now.
     pub lost: i64,
 }
@@ -87,41 +79,6 @@ impl TopicLag {
     /// Records not committed.
     pub fn records(&self) -> i64 {
         self.partitions.iter().sum()
-    }
-}
-
-/// Lag over the last minutes: enough to tell a rate.
-#[derive(Debug, Default)]
-pub struct DrainWindow(VecDeque<(Instant, i64)>);
-
-impl DrainWindow {
-    const SPAN: Duration = Duration::from_mins(5);
-    const MIN_SPAN: Duration = Duration::from_secs(10);
-
-    /// Adds an observation and drops those that are too old.
-    pub fn observe(&mut self, now: Instant, lag: i64) {
-        self.0.push_back((now, lag));
-        while self.0.front().is_some_and(|(at, _)| now.saturating_duration_since(*at) > Self::SPAN) {
-            self.0.pop_front();
-        }
-    }
-
-    /// When the last observed lag will be gone, if it goes on as since the first one kept.
-    pub fn eta(&self) -> DrainEta {
-        let (Some((first_at, first)), Some((last_at, last))) = (self.0.front(), self.0.back()) else {
-            return DrainEta::Unknown;
-        };
-        if *last == 0 {
-            return DrainEta::Empty;
-        }
-        let span = last_at.saturating_duration_since(*first_at);
-        if span < Self::MIN_SPAN {
-            return DrainEta::Unknown;
-        }
-        if first <= last {
-            return DrainEta::NotDraining;
-        }
-        DrainEta::In(span.mul_f64(*last as f64 / (first - last) as f64))
     }
 }
 
@@ -199,15 +156,17 @@ impl LagReader {
         }
         let oldest = self.oldest(topic, &partitions)?;
         let oldest_age = oldest.map(|at| wall.duration_since(at).try_into().unwrap_or(Duration::ZERO));
-        let records = partitions.iter().map(|partition| partition.records).sum();
+        let records: i64 = partitions.iter().map(|partition| partition.records).sum();
+        let done = partitions.iter().map(|partition| partition.next).sum();
         let window = self.windows.entry((group.clone(), topic.to_owned())).or_default();
-        window.observe(now, records);
+        window.observe(now, Progress { done, end: done + records });
         Ok(Some(TopicLag {
             group,
             topic: topic.to_owned(),
             partitions: partitions.iter().map(|partition| partition.records).collect(),
             oldest_age,
             drain_eta: window.eta(),
+            rate_per_s: window.rate_per_s(),
             lost,
         }))
     }
@@ -327,34 +286,5 @@ impl Metrics {
     /// Publishes how many records a dead-letter topic holds.
     pub fn observe_dead_letters(&self, topic: &str, records: i64) {
         self.dlq_records.with_label_values(&[topic]).set(records);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn eta(points: &[(u64, i64)]) -> DrainEta {
-        let start = Instant::now();
-        let mut window = DrainWindow::default();
-        for (seconds, lag) in points {
-            window.observe(start + Duration::from_secs(*seconds), *lag);
-        }
-        window.eta()
-    }
-
-    #[test]
-    fn the_eta_follows_the_rate_of_the_last_minutes() {
-        assert_eq!(eta(&[]), DrainEta::Unknown);
-        assert_eq!(eta(&[(0, 100)]), DrainEta::Unknown);
-        assert_eq!(eta(&[(0, 100), (30, 0)]), DrainEta::Empty);
-        assert_eq!(eta(&[(0, 100), (30, 100)]), DrainEta::NotDraining);
-        assert_eq!(eta(&[(0, 100), (30, 70)]), DrainEta::In(Duration::from_secs(70)));
-        let old = &[(0, 1_000_000), (600, 100), (660, 40)];
-        assert_eq!(
-            eta(old),
-            DrainEta::In(Duration::from_secs(40)),
-            "what is older than five minutes does not count"
-        );
     }
 }

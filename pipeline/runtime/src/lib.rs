@@ -26,14 +26,19 @@
 //! - A dependency that is down pauses the stage and never makes a dead letter.
 //! - Workers execute, the coordinator decides.
 //!
+//! Outputs go on with their input's trace (W3C Trace Context); [`trace`] tells of each step. A heartbeat (`prescreen_class`)
+//! is worked on like any record, but without the memo, and not at all once it has waited too long to say anything.
+//!
 //! This crate names no stage, table or page, and is the only one that speaks Kafka as a client.
 
 mod attempts;
 mod batcher;
+pub mod bounded;
 mod client;
 mod coordinator;
 mod dead_letter;
 mod dispatch;
+mod drain;
 mod event;
 mod flight;
 pub mod lag;
@@ -42,7 +47,9 @@ mod log_key;
 mod membership;
 mod memo;
 mod metrics;
+mod offline;
 mod offsets;
+mod pause;
 mod poller;
 mod producer;
 mod publisher;
@@ -55,7 +62,9 @@ mod sink_work;
 mod stage_work;
 mod stash;
 mod suspect;
+mod tail;
 pub mod topics;
+pub mod trace;
 mod watchdog;
 mod window;
 mod worker;
@@ -66,6 +75,8 @@ pub use dispatch::LaneShare;
 pub use limiter::DeadLetterLimit;
 pub use log_key::LogKey;
 pub use metrics::Metrics;
+pub use offline::{Answer, Given, OfflineParts, OfflineStage, Trouble};
+pub use pause::PauseSwitch;
 pub use publisher::{Acknowledged, PublishError, Publisher};
 pub use record::{Headers, Record};
 pub use retry::RetryPolicy;
@@ -75,4 +86,5 @@ pub use shutdown::{Phase, Shutdown};
 pub use sink_work::{OpenSink, Sink};
 pub use stage_work::MakeConfig;
 pub use suspect::Solitude;
+pub use tail::{Begin, Tail, TailError};
 pub use window::InFlight;

@@ -71,6 +71,7 @@ metrics! {
     retries: IntCounterVec, "stage_retries_total", ["stage", "reason"], "Records tried again, by reason.";
     errors: IntCounterVec, "stage_errors_total", ["stage", "kind"], "Failures, by kind.";
     paused: IntGaugeVec, "stage_paused", ["stage"], "1 while the stage waits for something it depends on.";
+    held: IntGaugeVec, "stage_paused_by_operator", ["stage"], "1 while an operator holds the stage back.";
     memo_hits: IntCounterVec, "stage_memo_hits_total", ["stage"], "Answers taken from the memo.";
     busy: CounterVec, "stage_busy_seconds_total", ["stage"], "Seconds workers worked.";
     idle: CounterVec, "stage_idle_seconds_total", ["stage"], "Seconds workers waited for records.";
@@ -98,6 +99,24 @@ pub(crate) enum Finished {
     DeadLettered,
     /// Invalid on a terminal topic: counted and logged.
     Discarded,
+    /// A heartbeat that waited for so long that it says nothing any more.
+    Expired,
+}
+
+impl Finished {
+    const ALL: [Self; 6] =
+        [Self::Emitted, Self::Rejected, Self::Written, Self::DeadLettered, Self::Discarded, Self::Expired];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Emitted => "emitted",
+            Self::Rejected => "rejected",
+            Self::Written => "written",
+            Self::DeadLettered => "dead_lettered",
+            Self::Discarded => "discarded",
+            Self::Expired => "expired",
+        }
+    }
 }
 
 /// The metrics of one run, resolved once: a record costs a few atomic additions.
@@ -112,6 +131,7 @@ pub(crate) struct StageMetrics {
     pub(crate) retries_delivery: IntCounter,
     pub(crate) panics: IntCounter,
     pub(crate) paused: IntGauge,
+    pub(crate) held: IntGauge,
     pub(crate) memo_hits: IntCounter,
     pub(crate) busy: Counter,
     pub(crate) idle: Counter,
@@ -120,7 +140,7 @@ pub(crate) struct StageMetrics {
     pub(crate) rebalances: IntCounter,
     pub(crate) commit_failures: IntCounter,
     last_processed: Gauge,
-    finished: [IntCounter; 5],
+    finished: [IntCounter; Finished::ALL.len()],
     all: Metrics,
     stage: String,
 }
@@ -129,7 +149,6 @@ impl Metrics {
     pub(crate) fn stage(&self, stage: &str) -> StageMetrics {
         let one = &[stage];
         let retries = |reason| self.retries.with_label_values(&[stage, reason]);
-        let finished = ["emitted", "rejected", "written", "dead_lettered", "discarded"];
         StageMetrics {
             received: self.received.with_label_values(one),
             in_flight: self.in_flight.with_label_values(one),
@@ -141,6 +160,7 @@ impl Metrics {
             retries_delivery: retries("delivery"),
             panics: self.errors.with_label_values(&[stage, "panic"]),
             paused: self.paused.with_label_values(one),
+            held: self.held.with_label_values(one),
             memo_hits: self.memo_hits.with_label_values(one),
             busy: self.busy.with_label_values(one),
             idle: self.idle.with_label_values(one),
@@ -149,7 +169,8 @@ impl Metrics {
             rebalances: self.rebalances.with_label_values(one),
             commit_failures: self.commit_failures.with_label_values(one),
             last_processed: self.last_processed.with_label_values(one),
-            finished: finished.map(|outcome| self.processed.with_label_values(&[stage, outcome])),
+            finished: Finished::ALL
+                .map(|outcome| self.processed.with_label_values(&[stage, outcome.as_str()])),
             all: self.clone(),
             stage: stage.to_owned(),
         }

@@ -12,7 +12,6 @@
 
 use std::{
     collections::HashMap,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -21,13 +20,12 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use jiff::Timestamp;
 use rdkafka::{
     Message as _, TopicPartitionList,
     config::FromClientConfigAndContext,
     consumer::{CommitMode, Consumer},
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
-    message::{BorrowedHeaders, BorrowedMessage, Headers as _},
+    message::BorrowedMessage,
     topic_partition_list::TopicPartitionListElem,
 };
 use schemas::Priority;
@@ -38,7 +36,7 @@ use crate::{
     membership::{GroupConsumer, Membership, Notice},
     metrics::StageMetrics,
     offsets::Commit,
-    record::{Headers, Partition, Record},
+    record::{Partition, Record},
     settings::Input,
     stash::{CHUNK_RECORDS, Flow, LaneOut},
     watchdog::Watchdog,
@@ -179,16 +177,7 @@ impl Poller {
     fn fetched(&self, message: &BorrowedMessage<'_>) -> Option<Fetched> {
         let input = self.setup.inputs.iter().position(|input| *input.topic == *message.topic())?;
         let topic = Arc::clone(&self.setup.inputs.get(input)?.topic);
-        let timestamp = message.timestamp().to_millis().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-        let record = Record {
-            topic,
-            partition: message.partition(),
-            offset: message.offset(),
-            timestamp: timestamp.unwrap_or(Timestamp::UNIX_EPOCH),
-            key: message.key().map(<[u8]>::to_vec),
-            headers: message.headers().map(copy_headers).unwrap_or_default(),
-            payload: message.payload().unwrap_or_default().to_vec(),
-        };
+        let record = Record::of(message, topic);
         let partition = Partition { input, number: message.partition() };
         Some(Fetched { record, partition, epoch: self.epoch.load(Ordering::Relaxed) })
     }
@@ -354,17 +343,4 @@ fn subscribe(setup: &Setup, epoch: &Arc<AtomicU64>) -> Result<(GroupConsumer, Re
         .subscribe(&topics)
         .map_err(|error| Failure::Fatal(setup.client.error("subscription")(error).into()))?;
     Ok((consumer, noticed))
-}
-
-/// rdkafka panics on a header whose name is not UTF-8 and offers no other way to it: such a header is left out.
-fn copy_headers(headers: &BorrowedHeaders) -> Headers {
-    let mut copy = Headers::default();
-    for index in 0..headers.count() {
-        match catch_unwind(AssertUnwindSafe(|| headers.try_get(index))) {
-            Ok(Some(header)) => copy.push(header.key, header.value.unwrap_or_default()),
-            Ok(None) => {}
-            Err(_) => tracing::warn!(index, "header with a name that is not UTF-8 left out"),
-        }
-    }
-    copy
 }

@@ -1,8 +1,16 @@
 //! One record as it lies on a topic, and where it lies.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
+use rdkafka::{
+    Message as _,
+    message::{BorrowedHeaders, BorrowedMessage, Headers as _},
+};
 use schemas::Header;
 
 /// Headers of a record, kept as one buffer: a record has a dozen of them, and most are only passed on.
@@ -86,6 +94,20 @@ pub struct Record {
 }
 
 impl Record {
+    /// A copy of what the client read. `topic` is the message's own.
+    pub(crate) fn of(message: &BorrowedMessage<'_>, topic: Arc<str>) -> Self {
+        let timestamp = message.timestamp().to_millis().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        Self {
+            topic,
+            partition: message.partition(),
+            offset: message.offset(),
+            timestamp: timestamp.unwrap_or(Timestamp::UNIX_EPOCH),
+            key: message.key().map(<[u8]>::to_vec),
+            headers: message.headers().map(copy_headers).unwrap_or_default(),
+            payload: message.payload().unwrap_or_default().to_vec(),
+        }
+    }
+
     /// Bytes it holds in memory, for the bound on records in flight.
     pub(crate) fn size(&self) -> usize {
         self.payload.len() + self.headers.size() + self.key.as_ref().map_or(0, Vec::len)
@@ -123,4 +145,17 @@ impl fmt::Display for Position {
 pub(crate) struct Partition {
     pub(crate) input: usize,
     pub(crate) number: i32,
+}
+
+/// rdkafka panics on a header whose name is not UTF-8 and offers no other way to it: such a header is left out.
+fn copy_headers(headers: &BorrowedHeaders) -> Headers {
+    let mut copy = Headers::default();
+    for index in 0..headers.count() {
+        match catch_unwind(AssertUnwindSafe(|| headers.try_get(index))) {
+            Ok(Some(header)) => copy.push(header.key, header.value.unwrap_or_default()),
+            Ok(None) => {}
+            Err(_) => tracing::warn!(index, "header with a name that is not UTF-8 left out"),
+        }
+    }
+    copy
 }

@@ -18,6 +18,7 @@ use crate::{
     event::{Event, Order},
     log_key::LogKey,
     metrics::Metrics,
+    pause::PauseSwitch,
     poller::{self, LANE_CHUNKS},
     producer::Outputs,
     settings::{DeadLetters, Exit, Input, RunSettings},
@@ -51,6 +52,8 @@ pub struct Run {
     pub log_key: LogKey,
     /// Who may stop it.
     pub shutdown: Shutdown,
+    /// Who may hold it back.
+    pub pause: PauseSwitch,
     /// One for each process, shared by all its runs.
     pub solitude: Solitude,
 }
@@ -142,7 +145,7 @@ fn start<W: Work + 'static>(
 where
     W::Parts: 'static,
 {
-    let Run { client, group, blobs, settings, metrics, log_key, shutdown, solitude } = run;
+    let Run { client, group, blobs, settings, metrics, log_key, shutdown, pause, solitude } = run;
     let metrics = Arc::new(metrics.stage(name));
     let name: Arc<str> = name.into();
     let inputs: Arc<[Input]> = inputs.into();
@@ -193,6 +196,7 @@ where
             metrics: Arc::clone(&metrics),
             retry: settings.retry,
             shutdown: shutdown.clone(),
+            spans: settings.spans.clone(),
             blocked: Duration::ZERO,
         };
         let work = move || worker::run::<W>(desk, parts, hands);
@@ -200,7 +204,8 @@ where
     }
     drop(events);
     let queues = Queues { events: told, urgent, routine, commands, orders };
-    let parts = Parts { name, inputs, settings, metrics, log_key, shutdown, solitude, attempts, queues };
+    let parts =
+        Parts { name, inputs, settings, metrics, log_key, shutdown, pause, solitude, attempts, queues };
     let exit = Coordinator::new(parts).run();
     // The coordinator has dropped its ends of the queues: the threads end.
     threads.end(Instant::now() + THREADS_END);

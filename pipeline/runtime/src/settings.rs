@@ -6,7 +6,9 @@ use rdkafka::error::KafkaError;
 use schemas::Priority;
 use stage::Source;
 
-use crate::{dispatch::LaneShare, limiter::DeadLetterLimit, retry::RetryPolicy, window::InFlight};
+use crate::{
+    dispatch::LaneShare, limiter::DeadLetterLimit, retry::RetryPolicy, trace::Spans, window::InFlight,
+};
 
 /// Whether expensive answers are taken from and put into the memo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,12 +40,15 @@ pub struct RunSettings {
     pub drain_deadline: Duration,
     /// Silence after which a consumer with records waiting counts as stalled and is made anew.
     pub position_stall: Duration,
+    /// Where it tells what became of each record.
+    pub spans: Spans,
     /// Folder for what must survive a death of this process: suspects and attempts. One for each process.
     pub state_dir: PathBuf,
 }
 
 impl RunSettings {
-    /// The defaults: one worker, memo on, commits every 200 ms, half a minute to drain or to count as stalled.
+    /// The defaults: one worker, memo on, commits every 200 ms, half a minute to drain or to count as stalled,
+    /// no spans.
     pub fn new(state_dir: impl Into<PathBuf>) -> Self {
         Self {
             workers: 1,
@@ -55,6 +60,7 @@ impl RunSettings {
             commit_every: Duration::from_millis(200),
             drain_deadline: Duration::from_secs(30),
             position_stall: Duration::from_secs(30),
+            spans: Spans::off(),
             state_dir: state_dir.into(),
         }
     }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use schemas::{
-    Cause, Envelope, Header, Message, Priority, StudyHead, StudyRejected, decode, encode, event_id,
+    Cause, Class, Envelope, Header, Message, Priority, StudyHead, StudyRejected, decode, encode, event_id,
 };
 use stage::{BatchLimits, BlobError, Blobs, Ctx, Frames, MemoKey, Outcome, Services, Stage, StageError};
 
@@ -20,6 +20,10 @@ use crate::{
     topics,
     worker::{Hands, Work, failure},
 };
+
+/// A heartbeat tells that the way is free. One that waited longer than this tells nothing any more, and an outage's worth of
+/// them would keep studies waiting.
+const HEARTBEAT_EXPIRY: SignedDuration = SignedDuration::from_mins(10);
 
 /// Makes the stage's configuration, once for each instance.
 pub type MakeConfig<C> = Arc<dyn Fn() -> C + Send + Sync>;
@@ -74,12 +78,12 @@ pub(crate) struct Answer<T> {
 type Recalled<T> = (Option<MemoKey>, Option<Outcome<T>>);
 
 /// A record opened: its envelope and its message.
-struct Opened<T> {
-    envelope: Envelope,
-    input: T,
+pub(crate) struct Opened<T> {
+    pub(crate) envelope: Envelope,
+    pub(crate) input: T,
 }
 
-fn open<M: Message>(record: &Record) -> Result<Opened<M>, Death> {
+pub(crate) fn open<M: Message>(record: &Record) -> Result<Opened<M>, Death> {
     let envelope =
         Envelope::from_headers(record.headers.iter()).map_err(|error| Death::invalid(&error.into()))?;
     let wrong = |detail: String| Death { cause: Cause::Envelope, detail, attempts: 1 };
@@ -97,6 +101,16 @@ fn open<M: Message>(record: &Record) -> Result<Opened<M>, Death> {
     Ok(Opened { envelope, input })
 }
 
+impl<T> Opened<T> {
+    fn is_heartbeat(&self) -> bool {
+        self.envelope.class == Class::Heartbeat
+    }
+
+    fn is_expired(&self, now: Timestamp) -> bool {
+        self.is_heartbeat() && now.duration_since(self.envelope.time) > HEARTBEAT_EXPIRY
+    }
+}
+
 impl From<MemoError> for Failure {
     fn from(error: MemoError) -> Self {
         match error {
@@ -107,10 +121,11 @@ impl From<MemoError> for Failure {
 }
 
 impl<S: Stage> StageWork<S> {
-    fn recall(&self, input: &S::In) -> Result<Recalled<S::Out>, Failure> {
+    fn recall(&self, opened: &Opened<S::In>) -> Result<Recalled<S::Out>, Failure> {
         let key = match self.memo {
-            Memo::On => self.stage.memo_key(input),
-            Memo::Off => None,
+            // A heartbeat that is answered from memory would show that the memory works.
+            Memo::On if !opened.is_heartbeat() => self.stage.memo_key(&opened.input),
+            Memo::On | Memo::Off => None,
         };
         let Some(key) = key else { return Ok((None, None)) };
         let outcome = memo::recall(self.blobs.as_ref(), key)?;
@@ -133,7 +148,7 @@ impl<S: Stage> StageWork<S> {
     }
 
     fn process_one(&mut self, opened: &Opened<S::In>) -> Result<Outcome<S::Out>, Failure> {
-        let (key, remembered) = self.recall(&opened.input)?;
+        let (key, remembered) = self.recall(opened)?;
         if let Some(outcome) = remembered {
             return Ok(outcome);
         }
@@ -151,7 +166,7 @@ impl<S: Stage> StageWork<S> {
         let mut results: Vec<Option<Result<Outcome<S::Out>, Failure>>> = Vec::with_capacity(opened.len());
         let mut todo = Vec::new();
         for (index, one) in opened.iter().enumerate() {
-            results.push(match self.recall(&one.input) {
+            results.push(match self.recall(one) {
                 Ok((_, Some(outcome))) => Some(Ok(outcome)),
                 Ok((key, None)) => {
                     todo.push((index, key, *one));
@@ -201,7 +216,7 @@ fn send<M: Message>(
     let mut envelope = Envelope::of(message, id, input.run.clone(), step, Timestamp::now());
     envelope.revision = input.revision;
     envelope.class = input.class;
-    envelope.traceparent.clone_from(&input.traceparent);
+    envelope.trace = Some(input.trace_of(id));
     let headers: Vec<Header> = envelope.to_headers();
     let headers = headers.iter().map(|header| (header.key.as_str(), header.value.as_slice()));
     let payload = encode(message);
@@ -211,7 +226,8 @@ fn send<M: Message>(
 
 impl<S: Stage> Work for StageWork<S> {
     type Parts = StageParts<S>;
-    type Answer = Answer<S::Out>;
+    /// Nothing for a heartbeat that is too old to be worked on.
+    type Answer = Option<Answer<S::Out>>;
 
     fn build(parts: &mut StageParts<S>) -> Result<Self, StageError> {
         let stage =
@@ -231,9 +247,11 @@ impl<S: Stage> Work for StageWork<S> {
         self.stage.batch_limits()
     }
 
-    fn answer(&mut self, jobs: &[Job]) -> Vec<Result<Answer<S::Out>, Failure>> {
+    fn answer(&mut self, jobs: &[Job]) -> Vec<Result<Option<Answer<S::Out>>, Failure>> {
         let opened: Vec<Result<Opened<S::In>, Death>> = jobs.iter().map(|job| open(&job.record)).collect();
-        let whole: Vec<&Opened<S::In>> = opened.iter().filter_map(|one| one.as_ref().ok()).collect();
+        let now = Timestamp::now();
+        let whole: Vec<&Opened<S::In>> =
+            opened.iter().filter_map(|one| one.as_ref().ok()).filter(|one| !one.is_expired(now)).collect();
         let results = match whole.as_slice() {
             [one] => vec![self.process_one(one)],
             _ => self.process_together(whole),
@@ -242,16 +260,22 @@ impl<S: Stage> Work for StageWork<S> {
         opened
             .into_iter()
             .map(|one| {
-                let Opened { envelope, input } = one.map_err(Failure::Dead)?;
+                let one = one.map_err(Failure::Dead)?;
+                if one.is_expired(now) {
+                    return Ok(None);
+                }
+                let Opened { envelope, input } = one;
                 let missing = || Err(Failure::Fatal(format!("{} left an input unanswered", S::NAME).into()));
                 let outcome = results.next().unwrap_or_else(missing)?;
-                Ok(Answer { outcome, envelope, study: input.study().clone() })
+                Ok(Some(Answer { outcome, envelope, study: input.study().clone() }))
             })
             .collect()
     }
 
-    fn conclude(&self, job: &Job, answer: Answer<S::Out>, hands: &mut Hands) -> Verdict {
-        let Answer { outcome, envelope, study } = answer;
+    fn conclude(&self, job: &Job, answer: Option<Answer<S::Out>>, hands: &mut Hands) -> Verdict {
+        let Some(Answer { outcome, envelope, study }) = answer else {
+            return Verdict::Done(Finished::Expired);
+        };
         let (sent, finished) = match outcome {
             Outcome::Emit(message) => {
                 (send(S::NAME, job, &envelope, &message, &self.emits, hands), Finished::Emitted)

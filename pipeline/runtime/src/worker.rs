@@ -9,8 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use jiff::Timestamp;
+use prometheus::Counter;
 use schemas::Cause;
 use stage::{BatchLimits, Blobs, Scope, StageError};
 
@@ -24,6 +25,7 @@ use crate::{
     settings::{DeadLetters, Input},
     shutdown::{Phase, Shutdown},
     suspect::{Slots, SuspectFile},
+    trace::Spans,
 };
 
 /// What is done with records: by a stage, or by a sink.
@@ -50,6 +52,7 @@ pub(crate) struct Hands {
     pub(crate) metrics: Arc<StageMetrics>,
     pub(crate) retry: RetryPolicy,
     pub(crate) shutdown: Shutdown,
+    pub(crate) spans: Spans,
     /// Time spent waiting for room in the producer's queue during the present order.
     pub(crate) blocked: Duration,
 }
@@ -111,6 +114,9 @@ pub(crate) struct Desk {
     pub(crate) suspects: SuspectFile,
 }
 
+/// How often a worker that waits counts its waiting.
+const COUNTED: Duration = Duration::from_secs(1);
+
 /// Works until the orders end.
 pub(crate) fn run<W: Work>(desk: Desk, mut parts: W::Parts, hands: Hands) {
     let Desk { index, orders, events, suspects } = desk;
@@ -122,14 +128,26 @@ pub(crate) fn run<W: Work>(desk: Desk, mut parts: W::Parts, hands: Hands) {
     let slots = suspects.slots(index, limits.items.max(1));
     let mut worker = Worker { index, parts, work, hands, slots, slowest: Duration::ZERO };
     drop(events.send(Event::Ready { worker: index, limits }));
-    loop {
-        let idle = Instant::now();
-        let Ok(order) = orders.recv() else { return };
-        let started = Instant::now();
-        worker.hands.metrics.idle.inc_by(started.saturating_duration_since(idle).as_secs_f64());
+    while let Some((order, started)) = next(&orders, &worker.hands.metrics.idle) {
         let event = worker.work(order, started);
         if events.send(event).is_err() {
             return;
+        }
+    }
+}
+
+/// The next order and when it came; `None` when there are no more. Waiting is counted while it lasts, so that a share of the
+/// last minute is one of that minute.
+fn next(orders: &Receiver<Order>, idle: &Counter) -> Option<(Order, Instant)> {
+    let mut since = Instant::now();
+    loop {
+        let order = orders.recv_timeout(COUNTED);
+        let now = Instant::now();
+        idle.inc_by(now.saturating_duration_since(since).as_secs_f64());
+        match order {
+            Ok(order) => return Some((order, now)),
+            Err(RecvTimeoutError::Timeout) => since = now,
+            Err(RecvTimeoutError::Disconnected) => return None,
         }
     }
 }
@@ -182,7 +200,12 @@ impl<W: Work> Worker<W> {
         self.slowest = Duration::ZERO;
         let mut verdicts = match order {
             Order::Process(jobs) => self.process(&jobs),
-            Order::Bury(job, death) => vec![(job.ticket, self.hands.bury(&job, &death))],
+            Order::Bury(job, death) => {
+                let begun = self.hands.spans.begin();
+                let verdict = self.hands.bury(&job, &death);
+                self.hands.spans.concluded(&self.hands.name, &job, begun, &verdict);
+                vec![(job.ticket, verdict)]
+            }
         };
         if let Err(error) = self.slots.clear() {
             verdicts.extend(
@@ -201,17 +224,20 @@ impl<W: Work> Worker<W> {
                 verdicts.extend(group.iter().map(|job| (job.ticket, Verdict::Untouched)));
                 continue;
             }
+            let begun = self.hands.spans.begin();
             let started = Instant::now();
             let answers = self.answer(group);
             let took = started.elapsed();
             spent += took;
             self.slowest = self.slowest.max(took);
             self.hands.metrics.duration.observe(took.as_secs_f64());
+            let begun = self.hands.spans.answered(&self.hands.name, group, begun);
             for (job, answer) in group.iter().zip(answers) {
                 let verdict = match answer {
                     Ok(answer) => self.work.conclude(job, answer, &mut self.hands),
                     Err(failure) => Verdict::Failed(failure),
                 };
+                self.hands.spans.concluded(&self.hands.name, job, begun, &verdict);
                 verdicts.push((job.ticket, verdict));
             }
         }

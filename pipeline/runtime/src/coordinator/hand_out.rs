@@ -101,6 +101,7 @@ impl Coordinator {
         for ticket in tickets {
             let Some(flight) = self.flights.get_mut(*ticket) else { continue };
             flight.stage = Stage::Working { acked: None };
+            flight.attempts = flight.attempts.saturating_add(1);
             death.clone_from(&flight.death);
             let wait = now.saturating_duration_since(flight.received);
             self.parts.metrics.queue_wait.observe(wait.as_secs_f64());
@@ -109,6 +110,7 @@ impl Coordinator {
                 record: Arc::clone(&flight.record),
                 lane: flight.lane,
                 input: flight.partition.input,
+                attempt: flight.attempts,
             });
         }
         self.busy += jobs.len();

@@ -10,7 +10,9 @@ use std::{
 };
 
 use prometheus::Registry;
-use runtime::{Client, Exit, LogKey, Metrics, Run, RunSettings, Shutdown, Solitude, StageRun, run_stage};
+use runtime::{
+    Client, Exit, LogKey, Metrics, PauseSwitch, Run, RunSettings, Shutdown, Solitude, StageRun, run_stage,
+};
 use schemas::{Cause, Message, StudyAccepted, StudyAcquired};
 use stage::{
     Services,
@@ -67,6 +69,7 @@ fn worker_process() {
         metrics: Metrics::register(&Registry::new()).unwrap(),
         log_key: LogKey::new(b"test"),
         shutdown: shutdown.clone(),
+        pause: PauseSwitch::default(),
         solitude: Solitude::default(),
     };
     let stage = StageRun::<Scripted> {

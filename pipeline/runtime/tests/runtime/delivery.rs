@@ -34,8 +34,8 @@ fn outputs_inherit_the_envelope_and_a_drained_run_leaves_nothing_to_do() {
         acquired_revision(output.uid()[5..].parse::<u32>().unwrap() - 1000, 1, Priority::Routine);
     let envelope = output.envelope();
     assert_eq!(envelope.id, event_id(&input.run, "scripted", &[&input.id.to_string()]));
+    assert_eq!(envelope.trace, Some(input.trace_of(envelope.id)), "a child of its input's");
     assert_eq!((envelope.run, envelope.revision, envelope.class), (input.run, Revision(1), Class::Clinical));
-    assert_eq!(envelope.traceparent, input.traceparent);
     assert_eq!(envelope.source, "/prescreen/scripted");
     let message: StudyAccepted = decode(&output.payload, envelope.major, envelope.minor).unwrap();
     assert_eq!(message.study().study_uid.as_str(), output.uid());

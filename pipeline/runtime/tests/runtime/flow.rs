@@ -8,12 +8,13 @@ use std::{
     time::Duration,
 };
 
-use runtime::Exit;
+use runtime::{Exit, PauseSwitch, Shutdown, StageRun, run_stage};
 use schemas::{Message, Priority, StudyAccepted};
+use stage::{Services, testing::MemoryFrames};
 
 use crate::{
-    scripted::{Script, accepted},
-    world::{World, uid, until},
+    scripted::{Script, Scripted, accepted},
+    world::{Running, World, uid, until},
 };
 
 #[test]
@@ -155,4 +156,58 @@ fn a_batching_stage_gets_full_batches_and_does_not_wait_longer_than_it_lingers()
         (20.0, 3),
         "8, 8 and, after its linger, 4"
     );
+}
+
+#[test]
+fn a_paused_stage_finishes_what_it_has_begins_nothing_and_goes_on_in_order() {
+    let world = World::new(1);
+    let begun: Arc<Mutex<Vec<String>>> = Arc::default();
+    let open = Arc::new(AtomicBool::new(false));
+    let script = {
+        let (begun, open) = (begun.clone(), open.clone());
+        Script::new(move |input, _| {
+            begun.lock().unwrap().push(input.study().study_uid.to_string());
+            while !open.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Ok(accepted(input))
+        })
+    };
+    let start = |pause: &PauseSwitch, script: &Script| {
+        let shutdown = Shutdown::new();
+        let stage = StageRun::<Scripted> {
+            run: runtime::Run { pause: pause.clone(), ..world.run(&shutdown, |_| {}) },
+            config: script.clone().config(),
+            services: Services::without_model(),
+            frames: Arc::new(MemoryFrames::default()),
+        };
+        Running::of(shutdown, || run_stage(stage))
+    };
+    let pause = PauseSwitch::default();
+    let held = || world.metric("prescreen_stage_paused_by_operator", &[("stage", "scripted")]);
+    let running = start(&pause, &script);
+    world.publish_routine(0..20);
+    until("a record is being worked on", || begun.lock().unwrap().len() == 1);
+    pause.set(true);
+    until("the run has noticed", || held() == 1.0);
+    open.store(true, Ordering::SeqCst);
+    world.read(StudyAccepted::TOPIC.name, 1);
+    until("everything else is read and waits", || {
+        world.metric("prescreen_stage_in_flight", &[("stage", "scripted")]) == 19.0
+    });
+    assert_eq!(begun.lock().unwrap().len(), 1);
+    assert!(matches!(running.drain(), Exit::Drained), "a paused run can be stopped");
+    assert_eq!(held(), 0.0);
+
+    // One that begins paused stays so until it is let go.
+    let running = start(&pause, &script);
+    until("the run has noticed", || held() == 1.0);
+    until("everything else is read and waits", || {
+        world.metric("prescreen_stage_in_flight", &[("stage", "scripted")]) == 19.0
+    });
+    assert_eq!(begun.lock().unwrap().len(), 1);
+    pause.set(false);
+    world.read(StudyAccepted::TOPIC.name, 20);
+    assert_eq!(*begun.lock().unwrap(), (0..20).map(uid).collect::<Vec<_>>());
+    assert!(matches!(running.drain(), Exit::Drained));
 }

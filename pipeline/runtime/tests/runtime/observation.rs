@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use runtime::{
-    Exit, PublishError, Publisher,
+    Begin, Exit, Headers, PublishError, Publisher, Tail, TailError,
     lag::{DrainEta, LagReader, Watched},
     topics,
 };
@@ -76,4 +76,41 @@ fn a_publisher_says_what_became_of_a_record() {
     world.broker.faults().resume();
     let acknowledged = world.publisher.publish(&message, &envelope, Priority::Urgent).unwrap();
     assert_eq!(acknowledged.offset, 1, "what was not acknowledged was not written");
+}
+
+#[test]
+fn a_topic_is_followed_from_its_start_from_before_its_end_and_from_its_end() {
+    let world = World::new(1);
+    let topic = StudyAcquired::TOPIC.name;
+    world.publish_routine(0..10);
+    let offsets = |begin, wait| {
+        let mut tail = Tail::begin(&world.client, topic, begin).unwrap();
+        let mut offsets = Vec::new();
+        while !tail.caught_up() {
+            offsets.extend(tail.next(wait).unwrap().map(|record| record.offset));
+        }
+        offsets
+    };
+    let long = Duration::from_secs(10);
+    assert_eq!(offsets(Begin::Start, long), (0..10).collect::<Vec<_>>());
+    assert_eq!(offsets(Begin::Before(3), long), [7, 8, 9]);
+    assert_eq!(offsets(Begin::Before(300), long).len(), 10);
+
+    let mut tail = Tail::begin(&world.client, topic, Begin::End).unwrap();
+    assert!(tail.caught_up() && tail.next(Duration::ZERO).unwrap().is_none());
+    world.publisher.publish_record(topic, Some(b"key"), &Headers::default(), b"value").unwrap();
+    let record = tail.next(long).unwrap().expect("the next record");
+    assert_eq!(
+        (record.offset, record.key.as_deref(), record.payload.as_slice()),
+        (10, Some(&b"key"[..]), &b"value"[..])
+    );
+
+    // The broker goes and comes again: following goes on where it was.
+    world.broker.faults().stop_listening();
+    assert!(tail.next(Duration::from_millis(300)).unwrap().is_none());
+    world.broker.faults().resume();
+    world.publisher.publish_record(topic, None, &Headers::default(), b"later").unwrap();
+    assert_eq!(tail.next(long).unwrap().expect("the next record").offset, 11);
+    let missing = Tail::begin(&world.client, "no.such.topic", Begin::Start);
+    assert!(matches!(missing, Err(TailError::NoTopic { .. })), "a topic is not made by asking for it");
 }

@@ -14,10 +14,11 @@ use rdkafka::{
     ClientConfig, Message as _, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
     message::Headers as _,
+    types::RDKafkaErrorCode,
 };
 use runtime::{
-    Client, Exit, Headers, LogKey, Metrics, Publisher, Run, RunSettings, Shutdown, Solitude, StageRun,
-    run_stage, topics,
+    Client, Exit, Headers, LogKey, Metrics, PauseSwitch, Publisher, Run, RunSettings, Shutdown, Solitude,
+    StageRun, run_stage, topics,
 };
 use schemas::{
     Completion, CompletionRule, DeadLetter, Domain, Envelope, Message, Priority, Protocol, ReceivedFrom,
@@ -156,6 +157,7 @@ impl World {
             metrics: self.metrics.clone(),
             log_key: LogKey::new(b"test"),
             shutdown: shutdown.clone(),
+            pause: PauseSwitch::default(),
             solitude: self.solitude.clone(),
         }
     }
@@ -221,8 +223,12 @@ pub(crate) fn read(client: &Client, topic: &str, n: Option<usize>) -> Vec<Got> {
     let deadline = Instant::now() + PATIENCE;
     while records.len() < n && Instant::now() < deadline {
         let Some(message) = reader.poll(Duration::from_millis(20)) else { continue };
-        // A broker that has just come back may refuse the first connection; what counts is what is read by the deadline.
-        let Ok(message) = message else { continue };
+        let message = match message {
+            Ok(message) => message,
+            // A broker that has just come back may refuse the first connection; what counts is what is read by the deadline.
+            Err(error) if error.rdkafka_error_code().is_some_and(is_transport) => continue,
+            Err(error) => panic!("{topic} cannot be read: {error}"),
+        };
         let mut headers = Headers::default();
         for header in message.headers().into_iter().flat_map(|headers| headers.iter()) {
             headers.push(header.key, header.value.unwrap_or_default());
@@ -259,8 +265,7 @@ pub(crate) fn acquired_revision(n: u32, revision: u32, lane: Priority) -> (Study
         instances: Vec::new(),
     };
     let id = event_id(&RunId::live(), "intake", &[message.study().study_uid.as_str(), &revision.to_string()]);
-    let mut envelope = Envelope::of(&message, id, RunId::live(), "intake", Timestamp::now());
-    envelope.traceparent = Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned());
+    let envelope = Envelope::of(&message, id, RunId::live(), "intake", Timestamp::now());
     (message, envelope)
 }
 
@@ -278,4 +283,13 @@ pub(crate) fn gated(input: &StudyAcquired) -> schemas::GatedInstance {
         timing: None,
         checks: Vec::new(),
     }
+}
+
+fn is_transport(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::BrokerTransportFailure
+            | RDKafkaErrorCode::AllBrokersDown
+            | RDKafkaErrorCode::OperationTimedOut
+    )
 }
