@@ -1,6 +1,6 @@
 //! Intake's metrics, declared once, on a registry that is passed in.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use schemas::Revision;
 
 use crate::{Novelty, Receipt, Refusal};
@@ -20,6 +20,8 @@ pub struct IntakeMetrics {
     spool_bytes: IntGauge,
     studies_open: IntGauge,
     revisions_unpublished: IntGauge,
+    free: Gauge,
+    reserve: IntGauge,
 }
 
 impl IntakeMetrics {
@@ -72,6 +74,18 @@ impl IntakeMetrics {
                 "intake_revisions_unpublished",
                 "Closed revisions not yet published.",
             )?,
+            free: {
+                let free = Gauge::new(
+                    "prescreen_disk_free_bytes",
+                    "Bytes free where the spool lies; NaN if the system does not say.",
+                )?;
+                registry.register(Box::new(free.clone()))?;
+                free
+            },
+            reserve: gauge(
+                "disk_reserve_bytes",
+                "Less free bytes than this (intake.min_free), and nothing is taken.",
+            )?,
         })
     }
 
@@ -113,6 +127,11 @@ impl IntakeMetrics {
 
     pub(crate) fn arrival(&self, outcome: &str) {
         self.arrivals.with_label_values(&[outcome]).inc();
+    }
+
+    pub(crate) fn room(&self, free: Option<u64>, reserve: u64) {
+        self.free.set(free.map_or(f64::NAN, |free| free as f64));
+        self.reserve.set(reserve.cast_signed());
     }
 
     pub(crate) fn depth(&self, objects: u64, bytes: u64, open: usize, unpublished: usize) {

@@ -59,11 +59,20 @@ impl Spool {
         Ok(spool)
     }
 
+    /// Bytes free where objects lie.
+    pub(crate) fn free(&self) -> io::Result<u64> {
+        let state = statvfs(&self.incoming)?;
+        Ok(state.f_bavail.saturating_mul(state.f_frsize))
+    }
+
+    /// Bytes that are left free.
+    pub(crate) fn reserve(&self) -> u64 {
+        self.min_free
+    }
+
     /// Is there room for another object?
     pub(crate) fn check_room(&self) -> Result<(), Refusal> {
-        let state =
-            statvfs(&self.incoming).map_err(|error| Refusal::spool("ask for free space")(error.into()))?;
-        let free = state.f_bavail.saturating_mul(state.f_frsize);
+        let free = self.free().map_err(Refusal::spool("ask for free space"))?;
         if free < self.min_free { Err(Refusal::NoSpace { free, reserve: self.min_free }) } else { Ok(()) }
     }
 

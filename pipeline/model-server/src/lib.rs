@@ -33,14 +33,14 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use glm46v::{EngineHandle, Generation, Pending, Presentation, RequestError};
+use glm46v::{EngineHandle, Generation, Pending, Presentation};
 use jiff::Timestamp;
+use prometheus::Registry;
 use subtle::ConstantTimeEq as _;
 use tokio::{net::TcpListener, sync::watch, task::spawn_blocking};
 
-pub use metrics::ServerMetrics;
-
 use answer::{ChatCompletion, Named};
+use metrics::ServerMetrics;
 use question::{Limits, Question};
 use refusal::Refusal;
 
@@ -90,6 +90,9 @@ pub enum ServerError {
     /// Without keys nobody could ask.
     #[error("no API key is configured; set at least one")]
     NoKeys,
+    /// The registry has a family of this name already.
+    #[error("metrics of the model server cannot be declared")]
+    Metrics(#[from] prometheus::Error),
     /// Serving ended.
     #[error("model server stopped serving")]
     Serve(#[source] std::io::Error),
@@ -110,15 +113,17 @@ struct Shared {
 }
 
 impl ModelServer {
-    /// Takes the port. Must be called inside a tokio runtime.
+    /// Takes the port, and declares on `registry` what the server counts; `/metrics` shows all that is declared there. Must be
+    /// called inside a tokio runtime.
     pub async fn bind(
         engine: EngineHandle,
         config: ServerConfig,
-        metrics: ServerMetrics,
+        registry: Registry,
     ) -> Result<Self, ServerError> {
         if config.keys.is_empty() {
             return Err(ServerError::NoKeys);
         }
+        let metrics = ServerMetrics::new(registry, engine.clone())?;
         let address = config.listen;
         let listener =
             TcpListener::bind(address).await.map_err(|source| ServerError::Listen { address, source })?;
@@ -158,7 +163,11 @@ async fn admit(State(shared): State<Shared>, request: Request, next: Next) -> Re
     for own in &shared.config.keys {
         admitted |= own.admits(key);
     }
-    if admitted { next.run(request).await } else { Refusal::WrongKey.into_response() }
+    if !admitted {
+        shared.metrics.wrong_key();
+        return Refusal::WrongKey.into_response();
+    }
+    next.run(request).await
 }
 
 async fn models(State(shared): State<Shared>) -> Json<serde_json::Value> {
@@ -177,7 +186,7 @@ async fn models(State(shared): State<Shared>) -> Json<serde_json::Value> {
 }
 
 async fn metrics_page(State(shared): State<Shared>) -> Response {
-    match shared.metrics.page(shared.engine.load()) {
+    match shared.metrics.page() {
         Ok(page) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page).into_response(),
         Err(error) => Refusal::Internal(error.to_string()).into_response(),
     }
@@ -207,11 +216,12 @@ async fn answer(shared: &Shared, body: Body) -> Result<Response, Refusal> {
     }
     // Dropped with this future when the client goes away.
     let _cancel = pending.canceller();
-    let answer = spawn_blocking(move || pending.wait()).await;
+    let metrics = shared.metrics.engine.clone();
+    let answer = spawn_blocking(move || metrics.answer(pending, asked_at)).await;
     let answer: Generation = answer
         .map_err(|_| Refusal::Internal("the engine's answer was lost".to_owned()))?
+        .inspect_err(|error| shared.metrics.engine.failed(error))
         .map_err(Refusal::of)?;
-    shared.metrics.finished(&answer, asked_at.elapsed());
     let text = |id| shared.engine.processor().token_text(id);
     Ok(Json(ChatCompletion::new(&named, &question, &answer, &text)).into_response())
 }
@@ -221,14 +231,8 @@ fn submit(shared: &Shared, body: &[u8]) -> Result<(Question, Pending), Refusal> 
         Limits { max_pixels: shared.config.max_pixels, default_tokens: shared.config.default_tokens };
     let question = Question::parse(body, &shared.config.model, limits)?;
     let request = question.request(shared.engine.processor(), limits)?;
-    let pending = if question.stream {
-        shared.engine.submit_streaming(&request)
-    } else {
-        shared.engine.submit(&request)
-    };
-    match pending {
-        Ok(pending) => Ok((question, pending)),
-        Err(error @ RequestError::QueueFull { .. }) => Err(Refusal::Full(error.to_string())),
-        Err(error) => Err(Refusal::of(error)),
-    }
+    // Token by token for whole answers too: that is how the time between tokens is seen.
+    let pending = shared.engine.submit_streaming(&request);
+    let pending = pending.inspect_err(|error| shared.metrics.engine.failed(error)).map_err(Refusal::of)?;
+    Ok((question, pending))
 }

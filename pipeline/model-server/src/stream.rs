@@ -64,7 +64,9 @@ fn forward(
     let text_of = |id| shared.engine.processor().token_text(id);
     send(&Chunk::opening(named))?;
     let mut written = Text::default();
+    let mut gaps = shared.metrics.engine.gaps();
     while let Some(score) = pending.next_token() {
+        gaps.token();
         let text = written.push(&score, &|ids| shared.engine.processor().text(ids).unwrap_or_default());
         let logprobs = question.top_logprobs.map(|_| LogProbs::new(&[score], &text_of));
         if !text.is_empty() || logprobs.is_some() {
@@ -78,13 +80,14 @@ fn forward(
             if !rest.is_empty() {
                 send(&Chunk::text(named, rest.to_owned(), None))?;
             }
-            shared.metrics.finished(&answer, asked_at.elapsed());
+            shared.metrics.engine.generated(&answer, asked_at.elapsed());
             send(&Chunk::closing(named, answer.finish_reason))?;
             if question.include_usage {
                 send(&Chunk::usage(named, Usage::of(&answer)))?;
             }
         }
         Err(error) => {
+            shared.metrics.engine.failed(&error);
             let refusal = Refusal::of(error);
             shared.metrics.refused(refusal.status());
             client.blocking_send(event(&refusal.body())).map_err(|_| Gone)?;

@@ -11,7 +11,8 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use glm46v::{Checkpoint, Determinism, Engine, EngineOptions};
 use image::{ImageFormat, Rgb, RgbImage};
-use model_server::{ApiKey, ModelServer, ServerConfig, ServerMetrics};
+use model_server::{ApiKey, ModelServer, ServerConfig};
+use prometheus::Registry;
 use serde_json::{Value, json};
 use tokio::{runtime::Runtime, sync::watch};
 
@@ -39,7 +40,7 @@ impl Server {
             default_tokens: 16,
         };
         let runtime = Runtime::new().unwrap();
-        let server = ModelServer::bind(engine.handle(), config, ServerMetrics::new().unwrap());
+        let server = ModelServer::bind(engine.handle(), config, Registry::new());
         let server = runtime.block_on(server).unwrap();
         let address = server.address().unwrap();
         let (stop, stopped) = watch::channel(false);
@@ -286,6 +287,11 @@ fn each_of_128_gets_its_own_answer_or_is_told_to_come_back() {
         page.contains(&format!("prescreen_inference_finished_total{{reason=\"stop\"}} {answered}")),
         "{page}"
     );
+    let full = "prescreen_inference_refused_total{status=\"429\"} ";
+    let full = page.lines().find_map(|line| line.strip_prefix(full));
+    let errors =
+        page.lines().find_map(|line| line.strip_prefix("prescreen_inference_errors_total{kind=\"full\"} "));
+    assert_eq!(errors, full.or(Some("0")), "{page}");
 }
 
 #[test]

@@ -24,7 +24,8 @@ use std::{
 
 use bytes::Bytes;
 use object_store::{
-    Error, GetOptions, ObjectStore, PutMode, PutPayload, local::LocalFileSystem, path::Path as Key,
+    Error, GetOptions, ObjectStore, ObjectStoreExt as _, PutMode, PutPayload, local::LocalFileSystem,
+    path::Path as Key,
 };
 use schemas::{Area, BlobRef};
 use sha2::{Digest as _, Sha256};
@@ -189,6 +190,29 @@ impl ObjectBlobs {
             .map_err(|failure| unavailable(&key, failure))?;
         self.mark()?;
         Ok(blob)
+    }
+
+    /// Removes a blob; one that is gone already is no error. Whoever calls this knows that nobody refers to it.
+    pub fn remove(&self, blob: &BlobRef) -> Result<(), BlobError> {
+        let key = blob.key();
+        let store = Arc::clone(&self.store);
+        let at = Key::from(key.as_str());
+        match self.call(&key, async move { store.delete(&at).await }) {
+            Ok(()) | Err(Failure::Store(Error::NotFound { .. })) => Ok(()),
+            Err(failure) => Err(unavailable(&key, failure)),
+        }
+    }
+
+    /// Whether the blob is there in its full length. Its content is not read.
+    pub fn holds(&self, blob: &BlobRef) -> Result<bool, BlobError> {
+        let key = blob.key();
+        if let Some(bytes) = self.size(&key)? {
+            return Ok(bytes == blob.bytes);
+        }
+        match self.absent(key) {
+            BlobError::NotFound { .. } => Ok(false),
+            failed => Err(failed),
+        }
     }
 
     /// The length of what is stored under `key`.

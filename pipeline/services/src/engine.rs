@@ -1,12 +1,16 @@
 //! The engine as a stage's model.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Instant,
+};
 
 use glm46v::{
     Determinism, EngineHandle, FinishReason, GenerateOptions, Grammar, Message, Part, Presentation, Prompt,
     Request, RequestError, Role, Thinking, Video,
 };
 use image::RgbImage;
+use inference_metrics::EngineMetrics;
 use schemas::{Digest, ModelIdentity};
 use stage::{BackendError, Generation, Image, ModelBackend, ModelRequest, Picture, Source};
 
@@ -20,6 +24,8 @@ pub struct EngineBackend {
     /// Grammars by the text of their schema: compiling one takes longer than an answer of a small model. A lock, because
     /// every worker asks; held while one is looked up, or compiled for the first time.
     grammars: Mutex<Vec<(String, Grammar)>>,
+    /// Absent where nobody watches.
+    metrics: Option<EngineMetrics>,
 }
 
 /// Grammars kept. Stages hold their answers to a few schemas, again and again.
@@ -49,7 +55,22 @@ impl EngineBackend {
             untrained: info.marks.untrained,
             synthetic_only: info.marks.synthetic_only,
         };
-        Self { engine, identity, grammars: Mutex::default() }
+        Self { engine, identity, grammars: Mutex::default(), metrics: None }
+    }
+
+    /// The same, counting in `metrics`.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: EngineMetrics) -> Self {
+        self.metrics = Some(metrics);
+        self
+    }
+
+    fn answer(&self, request: &Request) -> Result<glm46v::Generation, RequestError> {
+        let Some(metrics) = &self.metrics else { return self.engine.generate(request) };
+        let asked_at = Instant::now();
+        let streamed = self.engine.submit_streaming(request);
+        let answer = streamed.and_then(|pending| metrics.answer(pending, asked_at));
+        answer.inspect_err(|error| metrics.failed(error))
     }
 
     fn grammar(&self, request: &ModelRequest) -> Result<Option<Grammar>, BackendError> {
@@ -83,7 +104,7 @@ impl ModelBackend for EngineBackend {
 
     fn generate(&self, request: &ModelRequest) -> Result<Generation, BackendError> {
         let held = Request { grammar: self.grammar(request)?, ..asked(request)? };
-        let answer = self.engine.generate(&held).map_err(reaction)?;
+        let answer = self.answer(&held).map_err(reaction)?;
         Ok(Generation {
             finish_reason: match answer.finish_reason {
                 FinishReason::Stop => schemas::FinishReason::Stop,
@@ -99,7 +120,15 @@ impl ModelBackend for EngineBackend {
     }
 
     fn score(&self, request: &ModelRequest, continuations: &[String]) -> Result<Vec<f64>, BackendError> {
-        self.engine.score(&asked(request)?, continuations).map_err(reaction)
+        let asked_at = Instant::now();
+        let scores = self.engine.score(&asked(request)?, continuations);
+        if let Some(metrics) = &self.metrics {
+            match &scores {
+                Ok(_) => metrics.scored(asked_at.elapsed()),
+                Err(error) => metrics.failed(error),
+            }
+        }
+        scores.map_err(reaction)
     }
 }
 

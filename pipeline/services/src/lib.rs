@@ -25,6 +25,6 @@ mod wire;
 #[cfg(feature = "s3")]
 pub use blobs::S3Config;
 pub use blobs::{CacheConfig, LocalFile, ObjectBlobs, OpenError};
-pub use decode_pool::{DecodePool, DecodePoolConfig, WorkerStartError};
+pub use decode_pool::{DecodePool, DecodePoolConfig, FrameMetrics, WorkerStartError};
 pub use engine::EngineBackend;
 pub use openai::{OpenAiBackend, OpenAiConfig, OpenAiError};

@@ -24,6 +24,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use inference_metrics::{Call, Fault, RemoteMetrics};
 use schemas::{Digest, FinishReason, ModelIdentity};
 use serde_json::Value;
 use stage::{BackendError, Generation, ModelBackend, ModelRequest, Presentation};
@@ -96,6 +97,8 @@ pub struct OpenAiBackend {
     logprobs: LogProbs,
     // A lock, because all workers of the stage share one server's state; held to read or write two numbers.
     breaker: Mutex<Breaker>,
+    /// Absent where nobody watches.
+    metrics: Option<RemoteMetrics>,
 }
 
 /// What the log-probabilities of generated tokens mean.
@@ -168,18 +171,43 @@ impl OpenAiBackend {
             Some(wire::Presentation::Stills) | None => Presentation::Stills,
         };
         let logprobs = if ours.is_some() { LogProbs::Unmasked } else { LogProbs::MaskedBySchema };
-        Ok(Self { agent, config, identity, presentation, logprobs, breaker: Mutex::default() })
+        Ok(Self { agent, config, identity, presentation, logprobs, breaker: Mutex::default(), metrics: None })
+    }
+
+    /// The same, counting in `metrics`.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: RemoteMetrics) -> Self {
+        self.metrics = Some(metrics);
+        self
     }
 
     fn breaker<T>(&self, with: impl FnOnce(&mut Breaker) -> T) -> T {
         with(&mut self.breaker.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// One answer, counted.
+    fn ask(&self, call: Call, body: &Value) -> Result<Completion, BackendError> {
+        let asked_at = Instant::now();
+        let answer = self.ask_unless_left_alone(body);
+        if let Some(metrics) = &self.metrics {
+            match &answer {
+                Ok(completion) => {
+                    let usage = completion.usage.as_ref();
+                    let (prompt, generated) =
+                        usage.map_or((0, 0), |usage| (usage.prompt_tokens, usage.completion_tokens));
+                    metrics.answered(call, asked_at.elapsed(), prompt, generated);
+                }
+                Err(error) => metrics.failed(fault(error)),
+            }
+        }
+        answer.map_err(reaction)
+    }
+
     /// One answer, unless the server is left alone.
-    fn ask(&self, body: &Value) -> Result<Completion, BackendError> {
+    fn ask_unless_left_alone(&self, body: &Value) -> Result<Completion, AskError> {
         let pause = self.config.breaker_pause;
         if !self.breaker(|breaker| breaker.admits(Instant::now(), pause)) {
-            return Err(BackendError::Unavailable(AskError::BreakerOpen.into()));
+            return Err(AskError::BreakerOpen);
         }
         let answer = self.post(body);
         match answer {
@@ -191,7 +219,7 @@ impl OpenAiBackend {
                 self.breaker(|breaker| breaker.failed(Instant::now(), most, pause));
             }
         }
-        answer.map_err(reaction)
+        answer
     }
 
     fn post(&self, body: &Value) -> Result<Completion, AskError> {
@@ -220,7 +248,12 @@ impl OpenAiBackend {
 
     /// The likeliest next tokens after the answer so far.
     fn likeliest(&self, question: &Question) -> Result<Vec<TokenScore>, BackendError> {
-        let scores = self.ask(question.body())?.choices.into_iter().next().and_then(|choice| choice.logprobs);
+        let scores = self
+            .ask(Call::Score, question.body())?
+            .choices
+            .into_iter()
+            .next()
+            .and_then(|choice| choice.logprobs);
         let first = scores.and_then(|scores| scores.content?.into_iter().next());
         match first {
             Some(token) if !token.top_logprobs.is_empty() => Ok(token.top_logprobs),
@@ -240,8 +273,12 @@ impl ModelBackend for OpenAiBackend {
 
     fn generate(&self, request: &ModelRequest) -> Result<Generation, BackendError> {
         let question = Question::new(&self.config.model, request).map_err(reaction)?;
-        let completion = self.ask(question.held_to_schema(request).map_err(reaction)?.body())?;
+        let held = question.held_to_schema(request).map_err(reaction)?;
+        let completion = self.ask(Call::Generate, held.body())?;
         let mut generation = generation(completion)?;
+        if let Some(metrics) = &self.metrics {
+            metrics.finished(generation.finish_reason == FinishReason::Stop);
+        }
         if self.logprobs == LogProbs::MaskedBySchema && request.schema.is_some() {
             generation.log_probability = None;
         }
@@ -258,6 +295,15 @@ impl ModelBackend for OpenAiBackend {
             question.set_answer_prefix(&format!("{}{path}", request.answer_prefix));
             self.likeliest(&question)
         })
+    }
+}
+
+fn fault(error: &AskError) -> Fault {
+    match error {
+        AskError::Status { status: 429 } => Fault::Full,
+        AskError::Status { status: 400 | 413 | 422 } => Fault::Refused,
+        AskError::Status { status: 401 | 403 | 404 } | AskError::OtherModel { .. } => Fault::Broken,
+        _ => Fault::Unavailable,
     }
 }
 

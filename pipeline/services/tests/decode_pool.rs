@@ -11,9 +11,10 @@ use std::{
 };
 
 use pixels::{Clip, Slide};
+use prometheus::Registry;
 use raster::{Plane, Window};
 use schemas::{Area, BlobRef, FrameNumber, NotAnalysable};
-use services::{DecodePool, DecodePoolConfig, ObjectBlobs};
+use services::{DecodePool, DecodePoolConfig, FrameMetrics, ObjectBlobs};
 use stage::{Blobs as _, FrameError, Frames as _, TilePosition};
 use tempfile::TempDir;
 
@@ -300,4 +301,26 @@ fn more_threads_than_workers_all_get_their_frames() {
             });
         }
     });
+}
+
+#[test]
+fn pictures_are_timed_by_how_their_pixels_are_written_and_headers_are_not() {
+    let setting = Setting::new();
+    let registry = Registry::new();
+    let pool = setting.pool().with_metrics(FrameMetrics::register(&registry).unwrap());
+    let (cine, slide, pyramid) = (setting.put(CINE), setting.put(SLIDE), setting.put(PYRAMID));
+    pool.header(&cine).unwrap();
+    assert_eq!(registry.gather(), [], "nothing was decoded");
+    pool.frame(&cine, FrameNumber(1)).unwrap();
+    pool.thumbnail(&cine, FrameNumber(1), 16).unwrap();
+    for slide in [&slide, &pyramid] {
+        pool.tile(slide, TilePosition { level: 0, column: 0, row: 0 }).unwrap();
+    }
+    let counts: Vec<(String, u64)> = registry.gather()[0]
+        .get_metric()
+        .iter()
+        .map(|metric| (metric.get_label()[0].value().to_owned(), metric.get_histogram().get_sample_count()))
+        .collect();
+    let found = counts.iter().map(|(coding, count)| (coding.as_str(), *count));
+    assert!(found.eq([("jpeg_lossy", 2), ("picture_file", 1), ("rle", 1)]), "{counts:?}");
 }

@@ -5,7 +5,9 @@
 use std::{path::Path, time::Duration};
 
 use glm46v::{Checkpoint, Determinism, Engine, EngineHandle, EngineOptions};
-use model_server::{ApiKey, ModelServer, ServerConfig, ServerMetrics};
+use inference_metrics::{EngineMetrics, RemoteMetrics};
+use model_server::{ApiKey, ModelServer, ServerConfig};
+use prometheus::{Registry, TextEncoder};
 use serde_json::json;
 use services::{EngineBackend, OpenAiBackend, OpenAiConfig, OpenAiError};
 use stage::{BackendError, Generation, Image, ModelBackend as _, ModelRequest, Picture, Presentation};
@@ -47,8 +49,7 @@ fn serve_engine(engine: Engine) -> Served {
         default_tokens: 16,
     };
     let runtime = Runtime::new().unwrap();
-    let server =
-        runtime.block_on(ModelServer::bind(engine.handle(), config, ServerMetrics::new().unwrap())).unwrap();
+    let server = runtime.block_on(ModelServer::bind(engine.handle(), config, Registry::new())).unwrap();
     let url = format!("http://{}", server.address().unwrap());
     let (stop, stopped) = watch::channel(false);
     runtime.spawn(server.serve(stopped));
@@ -215,4 +216,61 @@ fn request_that_can_never_work_is_refused_and_a_dead_server_is_waited_for() {
         panic!("it answered")
     };
     assert!(source.to_string().contains("left alone"), "{source}");
+}
+
+/// The value of the sample `line` on the page of `registry`, 0 if there is none.
+fn sample(registry: &Registry, line: &str) -> f64 {
+    let page = TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+    let value = page.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(' '));
+    value.map_or(0.0, |value| value.parse().unwrap())
+}
+
+#[test]
+fn both_ways_of_asking_count_what_was_asked_and_whether_the_model_is_there() {
+    let mut served = serve();
+    let (near, far) = (Registry::new(), Registry::new());
+    let in_process = engine();
+    let metrics = EngineMetrics::register(&near, in_process.handle()).unwrap();
+    let local = EngineBackend::new(in_process.handle(), "untrained").with_metrics(metrics);
+    let metrics = RemoteMetrics::register(&far).unwrap();
+    let remote = OpenAiBackend::connect(config(&served)).unwrap().with_metrics(metrics);
+    let answer = remote.generate(&request(60, 80)).unwrap();
+    assert_same(answer.clone(), local.generate(&request(60, 80)).unwrap());
+    local.score(&request(60, 80), &["a".to_owned()]).unwrap();
+
+    for (registry, backend, kind) in [(&near, "engine", "computed"), (&far, "openai", "remote")] {
+        let sample = |line: &str| sample(registry, &format!("prescreen_inference_{line}"));
+        assert_eq!(sample(&format!("backend_up{{backend=\"{backend}\"}}")), 1.0);
+        assert_eq!(sample("request_seconds_count{call=\"generate\"}"), 1.0);
+        let reason = if answer.finish_reason == schemas::FinishReason::Stop { "stop" } else { "length" };
+        assert_eq!(sample(&format!("finished_total{{reason=\"{reason}\"}}")), 1.0);
+        assert!(
+            sample(&format!("prompt_tokens_total{{kind=\"{kind}\"}}")) >= f64::from(answer.prompt_tokens)
+        );
+    }
+    let near_sample = |line: &str| sample(&near, &format!("prescreen_inference_{line}"));
+    assert_eq!(near_sample("request_seconds_count{call=\"score\"}"), 1.0);
+    assert_eq!(near_sample("time_to_first_token_seconds_count"), 1.0);
+    let gaps = f64::from(answer.generated_tokens) - 1.0;
+    assert_eq!(near_sample("inter_token_latency_seconds_count"), gaps);
+    assert_eq!(near_sample("generated_tokens_total"), f64::from(answer.generated_tokens));
+    assert!(near_sample("kv_blocks") > 0.0 && near_sample("step_rows_total") >= near_sample("steps_total"));
+    assert_eq!(near_sample("pictures_total{kind=\"computed\"}"), 2.0, "a still and a beat");
+    let in_other_words = ModelRequest { system: Some("Speak.".into()), ..request(60, 80) };
+    local.generate(&in_other_words).unwrap();
+    assert_eq!(near_sample("pictures_total{kind=\"computed\"}"), 2.0, "they were seen lately");
+    assert!(near_sample("pictures_total{kind=\"cached\"}") >= 2.0);
+
+    // What no model could answer says nothing about this one; an engine that is gone does.
+    let empty = [String::new()];
+    assert!(matches!(local.score(&request(60, 80), &empty), Err(BackendError::Refused(_))));
+    assert_eq!(near_sample("backend_up{backend=\"engine\"}"), 1.0);
+    assert_eq!(near_sample("errors_total{kind=\"refused\"}"), 1.0);
+    drop(in_process);
+    assert!(matches!(local.generate(&request(60, 80)), Err(BackendError::Broken(_))));
+    assert_eq!(near_sample("backend_up{backend=\"engine\"}"), 0.0);
+    drop(served.engine.take());
+    assert!(matches!(remote.generate(&request(60, 80)), Err(BackendError::Unavailable(_))));
+    assert_eq!(sample(&far, "prescreen_inference_backend_up{backend=\"openai\"}"), 0.0);
+    assert_eq!(sample(&far, "prescreen_inference_errors_total{kind=\"unavailable\"}"), 1.0);
 }

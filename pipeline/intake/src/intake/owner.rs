@@ -348,6 +348,7 @@ impl Owner {
         let (objects, bytes) =
             spooled.fold((0, 0), |(n, bytes), instance| (n + 1, bytes + instance.blob.bytes));
         self.metrics.depth(objects, bytes, self.assembler.open().len(), self.assembler.unsettled());
+        self.metrics.room(self.spool.free().ok(), self.spool.reserve());
     }
 }
 

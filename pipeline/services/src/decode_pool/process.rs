@@ -15,7 +15,7 @@ use rustix::{
 };
 
 use super::DecodePoolConfig;
-use crate::wire::{Answer, PROTOCOL, Ready, Request, Setup, receive, send};
+use crate::wire::{Answer, Coding, PROTOCOL, Ready, Request, Said, Setup, receive, send};
 
 /// Why a worker did not get as far as its first request.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +41,7 @@ pub(super) struct Reply {
     pub(super) answer: Answer,
     /// The picture that the answer announced; else empty.
     pub(super) picture: Arc<[u8]>,
+    pub(super) coding: Option<Coding>,
 }
 
 /// How a worker ended instead of answering.
@@ -103,10 +104,10 @@ impl WorkerProcess {
         // A request is far smaller than a pipe's buffer, and the worker waits for it: writing does not block.
         send(&mut self.requests, request, &[])?;
         let mut answers = Until { pipe: &mut self.answers, deadline };
-        let answer: Answer = receive(&mut answers)?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let Said { answer, coding } = receive(&mut answers)?.ok_or(io::ErrorKind::UnexpectedEof)?;
         let mut picture = vec![0; answer.picture_bytes().ok_or(io::ErrorKind::InvalidData)?];
         answers.read_exact(&mut picture)?;
-        Ok(Reply { answer, picture: picture.into() })
+        Ok(Reply { answer, picture: picture.into(), coding })
     }
 
     /// Reaps a process that has closed its pipe. Killing one that is already ending does not change how it ended.
