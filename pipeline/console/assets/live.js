@@ -1,17 +1,9 @@
 // Renews <main> every two seconds, and says so when the console does not answer: a screen on a wall must not show an old
 // word as if it were the newest.
+import { clearLost, showLost } from "/assets/lost.js";
+
 const EVERY_MS = 2000;
 const PATIENCE_MS = 5000;
-let lost = null;
-
-function showLost(since) {
-  if (lost) return;
-  lost = document.createElement("p");
-  lost.className = "lost";
-  lost.setAttribute("role", "alert");
-  lost.textContent = `Not up to date: no answer since ${since.toLocaleTimeString()}. 未更新：连接中断。`;
-  document.querySelector("header").after(lost);
-}
 
 async function renew() {
   const begun = new Date();
@@ -22,8 +14,7 @@ async function renew() {
     const fresh = page.querySelector("main");
     const shown = document.querySelector("main");
     if (fresh.innerHTML !== shown.innerHTML) shown.replaceWith(fresh);
-    lost?.remove();
-    lost = null;
+    clearLost();
   } catch {
     showLost(begun);
   }

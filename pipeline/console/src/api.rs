@@ -1,5 +1,8 @@
 //! The API: what the command line and scripts use. Described by `/api/openapi.json`.
 
+pub(crate) mod replays;
+pub(crate) mod watch;
+
 use axum::{
     Json,
     body::Body,
@@ -7,6 +10,7 @@ use axum::{
     http::{StatusCode, header},
     response::IntoResponse,
 };
+use futures_util::StreamExt as _;
 use schemas::{Area, BlobRef, Digest, StudyUid};
 use tokio::io::AsyncWriteExt as _;
 
@@ -126,9 +130,7 @@ pub(crate) async fn receive<S: Site>(
     let mut file =
         tokio::fs::File::create_new(&upload.0).await.map_err(|_| failed("kept: no file can be created"))?;
     let mut body = body.into_data_stream();
-    while let Some(chunk) =
-        std::future::poll_fn(|cx| futures_core::Stream::poll_next(std::pin::Pin::new(&mut body), cx)).await
-    {
+    while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(|_| Refusal::bad_request("the upload broke off"))?;
         file.write_all(&chunk)
             .await

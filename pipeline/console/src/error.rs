@@ -1,13 +1,15 @@
 //! From the site's errors to HTTP.
 
 use axum::{
+    Extension,
     http::StatusCode,
     response::{IntoResponse, Response},
 };
 
 use crate::site::SiteError;
 
-/// An answer that is no success: status and one plain sentence.
+/// An answer that is no success: status and one plain sentence. It goes along with the response, for the pages to show.
+#[derive(Debug, Clone)]
 pub(crate) struct Refusal(pub(crate) StatusCode, pub(crate) String);
 
 impl Refusal {
@@ -32,6 +34,6 @@ impl From<SiteError> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        (self.0, self.1).into_response()
+        (self.0, Extension(self.clone()), self.1).into_response()
     }
 }

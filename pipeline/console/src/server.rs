@@ -1,6 +1,6 @@
 //! The listener, the routes, and who may change something.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{future::pending, net::SocketAddr, path::PathBuf, pin::Pin, sync::Arc};
 
 use axum::{
     Router,
@@ -14,8 +14,9 @@ use subtle::ConstantTimeEq as _;
 use tokio::{net::TcpListener, sync::watch, task::spawn_blocking};
 
 use crate::{
-    api,
+    api, assets,
     error::Refusal,
+    live::{self, Live},
     pages,
     site::{Site, SiteError},
 };
@@ -55,7 +56,11 @@ pub enum ConsoleError {
 pub struct Console {
     listener: TcpListener,
     router: Router,
+    feed: Feed,
 }
+
+/// What tells the listeners of `/api/live`, for as long as it is polled.
+type Feed = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What every handler shares.
 pub(crate) struct Shared<S> {
@@ -63,11 +68,17 @@ pub(crate) struct Shared<S> {
     token: Token,
     /// Where uploads are streamed to before intake takes them.
     pub(crate) uploads: PathBuf,
+    pub(crate) live: Live,
 }
 
 impl<S> Clone for Shared<S> {
     fn clone(&self) -> Self {
-        Self { site: self.site.clone(), token: self.token.clone(), uploads: self.uploads.clone() }
+        Self {
+            site: self.site.clone(),
+            token: self.token.clone(),
+            uploads: self.uploads.clone(),
+            live: self.live.clone(),
+        }
     }
 }
 
@@ -96,21 +107,29 @@ impl Console {
         token: Token,
         uploads: PathBuf,
     ) -> Result<Self, ConsoleError> {
-        let shared = Shared { site, token, uploads };
+        let (feed, live) = live::feed(site.clone());
+        let shared = Shared { site, token, uploads, live };
         let changing = Router::new()
-            .route("/api/instances", post(api::receive::<S>))
+            .route("/api/instances", post(api::receive::<S>).layer(DefaultBodyLimit::disable()))
             .route("/api/studies/{uid}/close", post(api::close::<S>))
-            .layer(DefaultBodyLimit::disable())
+            .merge(api::watch::changing())
+            .merge(api::replays::changing())
             .route_layer(middleware::from_fn_with_state(shared.clone(), require_token::<S>));
-        let router = Router::new()
-            .route("/", get(pages::overview::<S>))
+        let pages = Router::new()
+            .route("/", get(pages::overview::overview::<S>))
+            .route("/pipeline", get(pages::pipeline::pipeline::<S>))
+            .route("/studies", get(pages::studies::studies::<S>))
+            .route("/studies/{uid}", get(pages::study::study::<S>))
+            .route("/dead-letters", get(pages::dead_letters::dead_letters::<S>))
+            .route("/replays", get(pages::replays::replays::<S>))
+            .route("/replays/{run}", get(pages::replays::replay::<S>))
+            .route("/replays/{run}/report", get(pages::replays::report::<S>))
             .route("/acquisition", get(pages::acquisition::senders::<S>))
             .route("/acquisition/{ae}", get(pages::acquisition::arrivals::<S>))
-            .route("/studies", get(pages::studies::<S>))
-            .route("/studies/{uid}", get(pages::study::<S>))
+            .fallback(pages::nowhere)
+            .layer(middleware::from_fn(pages::show_refusals));
+        let router = Router::new()
             .route("/pictures/{digest}/{bytes}", get(api::picture::<S>))
-            .route("/assets/console.css", get(pages::stylesheet))
-            .route("/assets/live.js", get(pages::live_script))
             .route("/api/status", get(api::status::<S>))
             .route("/api/acquisition", get(api::senders::<S>))
             .route("/api/acquisition/{ae}", get(api::arrivals::<S>))
@@ -119,9 +138,13 @@ impl Console {
             .route("/api/studies/{uid}", get(api::study::<S>))
             .route("/api/openapi.json", get(api::openapi))
             .route("/metrics", get(api::metrics::<S>))
+            .merge(api::watch::reading())
+            .merge(api::replays::reading())
             .merge(changing)
+            .merge(pages)
+            .merge(assets::routes())
             .with_state(shared);
-        Self::listen(address, router).await
+        Self::listen(address, router, Box::pin(feed.run())).await
     }
 
     /// Binds `address` for `/metrics` alone, for a process without pages.
@@ -133,13 +156,13 @@ impl Console {
             let text = render();
             async move { api::exposition(text) }
         };
-        Self::listen(address, Router::new().route("/metrics", get(answer))).await
+        Self::listen(address, Router::new().route("/metrics", get(answer)), Box::pin(pending())).await
     }
 
-    async fn listen(address: SocketAddr, router: Router) -> Result<Self, ConsoleError> {
+    async fn listen(address: SocketAddr, router: Router, feed: Feed) -> Result<Self, ConsoleError> {
         let listener =
             TcpListener::bind(address).await.map_err(|source| ConsoleError::Listen { address, source })?;
-        Ok(Self { listener, router: router.layer(middleware::from_fn(harden)) })
+        Ok(Self { listener, router: router.layer(middleware::from_fn(harden)), feed })
     }
 
     /// The address bound, with the real port where 0 was asked for.
@@ -149,9 +172,14 @@ impl Console {
 
     /// Serves until `stop` turns true.
     pub async fn serve(self, mut stop: watch::Receiver<bool>) -> Result<(), ConsoleError> {
+        let feed = self.feed;
         let stopped = async move {
-            // A closed channel means that nobody can stop us any more: stop.
-            let _ = stop.wait_for(|stop| *stop).await;
+            tokio::select! {
+                // A closed channel means that nobody can stop us any more: stop.
+                _ = stop.wait_for(|stop| *stop) => {}
+                // It never ends by itself; dropped here, it ends every event stream, which would else outlive the server.
+                () = feed => {}
+            }
         };
         axum::serve(self.listener, self.router)
             .with_graceful_shutdown(stopped)
@@ -164,8 +192,11 @@ async fn require_token<S: Site>(State(shared): State<Shared<S>>, request: Reques
     let given = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
     match given.and_then(|given| given.strip_prefix(b"Bearer ")) {
         Some(given) if shared.token.admits(given) => next.run(request).await,
-        _ => Refusal(StatusCode::UNAUTHORIZED, "this needs the API token as a bearer token".to_owned())
-            .into_response(),
+        _ => {
+            shared.site.auth_failed();
+            Refusal(StatusCode::UNAUTHORIZED, "this needs the API token as a bearer token".to_owned())
+                .into_response()
+        }
     }
 }
 
@@ -182,12 +213,10 @@ async fn harden(request: Request, next: Next) -> Response {
     }
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static(
-            "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'",
-        ),
-    );
+    // A stored report has its own, stricter where it matters: it runs nothing.
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(
+        "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    ));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));

@@ -6,6 +6,18 @@ use jiff::Timestamp;
 use schemas::{BlobRef, Domain, FindingsInferred, InstanceGated, InstanceUid, Priority, Revision, StudyUid};
 use serde::{Deserialize, Serialize};
 
+mod replays;
+mod watch;
+
+pub use replays::{
+    BeginReplay, DoneStep, EndReplay, KeepReport, Promote, Promoted, ReplayRun, ReplayState, ReplayVerdict,
+    Replays,
+};
+pub use watch::{
+    DeadLetterFilter, DeadLetterRow, GraphNode, HistoryPoint, Redrive, RedriveRequest, Redriven, TapRequest,
+    TappedRecord, Watch,
+};
+
 /// How many studies stand where, for the live run. `received` is the sum of the others.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateCounts {
@@ -38,12 +50,44 @@ pub struct StageStatus {
     pub oldest_age_s: Option<f64>,
     /// Seconds until the backlog is gone at the present rate; absent while not draining.
     pub drain_eta_s: Option<f64>,
+    /// What the absence of a time means.
+    pub drain: Drain,
+    /// Records a second of this topic that the stage finished of late, in all processes.
+    pub rate_per_s: f64,
     /// Records being worked on in this process.
     pub in_flight: i64,
     /// Share of the last few seconds spent working, 0 to 1.
     pub busy_ratio: f64,
+    /// Share of it spent waiting for room to send.
+    pub backpressured_ratio: f64,
+    /// Whether an operator has stopped it, or it waits for something it depends on.
+    pub paused: Option<Pause>,
     /// Errors since the start of this process.
     pub errors: u64,
+}
+
+/// Whether a backlog shrinks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Drain {
+    /// There is none.
+    Empty,
+    /// It shrinks.
+    Draining,
+    /// It does not.
+    NotDraining,
+    /// Too little was observed.
+    Unknown,
+}
+
+/// Why a stage takes no records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pause {
+    /// Somebody paused it.
+    Operator,
+    /// Broker, database, blobs or model are down.
+    Dependency,
 }
 
 /// The whole system at a glance.
@@ -92,6 +136,8 @@ pub struct StudyFilter {
     pub state: Option<String>,
     /// Only this study.
     pub study_uid: Option<StudyUid>,
+    /// Only those received since then.
+    pub since: Option<Timestamp>,
     /// At most this many; 0 stands for 100.
     pub limit: u32,
 }
@@ -132,6 +178,8 @@ pub struct TimelineDeadLetter {
     pub attempts: i32,
     /// When it died.
     pub at: Timestamp,
+    /// When it went back to its origin, or was found to need it no more.
+    pub redriven_at: Option<Timestamp>,
 }
 
 /// Everything known of one study.
@@ -246,7 +294,10 @@ pub enum SiteError {
 }
 
 /// The running system.
-pub trait Site: Send + Sync + 'static {
+pub trait Site: Watch + Replays + Send + Sync + 'static {
+    /// Somebody asked to change something without a valid token. Counted, never named.
+    fn auth_failed(&self) {}
+
     /// The system at a glance.
     fn status(&self) -> Result<Status, SiteError>;
 

@@ -2,41 +2,54 @@
 //! three metres, small enough for a phone.
 
 use axum::extract::{Path, State};
-use jiff::{Timestamp, Unit};
+use jiff::Timestamp;
 use maud::{Markup, html};
 use schemas::{Bilingual, CheckVerdict, ReasonCode, Verdict};
 
-use super::{Refresh, page, shortened};
+use super::{Page, Renewal, Section, escaped, seconds_between, shortened};
 use crate::{
     api::ae_title,
     error::Refusal,
+    reader::{Language, Reader},
     server::Shared,
     site::{Arrival, Sender, Site},
+    words::{CHINESE, Words},
 };
 
 /// Arrivals on the page of one machine: a long study's loops.
 const SHOWN: u32 = 60;
 
-pub(crate) async fn senders<S: Site>(State(shared): State<Shared<S>>) -> Result<Markup, Refusal> {
+pub(crate) async fn senders<S: Site>(
+    State(shared): State<Shared<S>>,
+    reader: Reader,
+) -> Result<Markup, Refusal> {
+    let words = reader.words();
     let senders = shared.ask(S::senders).await?;
     let now = Timestamp::now();
     let content = html! {
-        h1 { "Acquisition " small { "采集" } }
-        p.note { "Each loop is looked at as it arrives, while the patient is still there. Choose a machine. 图像到达即时质控，请选择设备。" }
-        @if senders.is_empty() { p.note { "Nothing has arrived yet. 暂无图像。" } }
+        h1 { (words.acquisition) }
+        p.note { (words.choose_machine) }
+        @if senders.is_empty() { p.note { (words.nothing_arrived) } }
         section.machines { @for Sender { ae_title, instances, last_received_at } in &senders {
-            a.tile href={ "/acquisition/" (in_path(ae_title)) } {
-                strong { (ae_title) } span { (ago(*last_received_at, now)) } small { (instances) " received 已接收" }
+            a.tile href=(reader.link(&format!("/acquisition/{}", escaped(ae_title)))) {
+                strong { (ae_title) } span { (ago(*last_received_at, now, words)) } small { (words.received) " " (instances) }
             }
         } }
     };
-    Ok(page("Acquisition", Refresh::Live, &content))
+    Ok(page(&reader, words.acquisition, &content))
+}
+
+fn page(reader: &Reader, title: &str, content: &Markup) -> Markup {
+    Page { reader, title, section: Section::Acquisition, renewal: Renewal::Content, scripts: &[] }
+        .show(content)
 }
 
 pub(crate) async fn arrivals<S: Site>(
     State(shared): State<Shared<S>>,
+    reader: Reader,
     Path(ae): Path<String>,
 ) -> Result<Markup, Refusal> {
+    let words = reader.words();
     let ae = ae_title(ae)?;
     let asked = ae.clone();
     let arrivals = shared.ask(move |site| site.arrivals(&asked, SHOWN)).await?;
@@ -45,29 +58,26 @@ pub(crate) async fn arrivals<S: Site>(
         div.room {
             h1 { (ae) }
             span.badge.provisional { "PROVISIONAL 初步判断" }
-            a href="/acquisition" { "All machines 全部设备" }
+            a href=(reader.link("/acquisition")) { (words.all_machines) }
         }
         @match in_large(&arrivals) {
-            None => { p.note { "Nothing has arrived from this machine yet. 该设备暂无图像。" } }
+            None => { p.note { (words.nothing_from_machine) } }
             Some((place, large)) => {
-                (latest(large, now))
-                (study_so_far(large, &arrivals))
+                (latest(large, now, reader.language))
+                (study_so_far(large, &arrivals, &reader))
                 @if arrivals.len() > 1 {
-                    h2 { "Further " small { "其他图像" } }
+                    h2 { (words.further) }
                     section.arrivals {
                         @for (index, arrival) in arrivals.iter().enumerate() {
-                            @if index != place { (card(arrival, now)) }
+                            @if index != place { (card(arrival, now, reader.language)) }
                         }
                     }
                 }
             }
         }
-        p.note {
-            "The study's own verdict follows its completion and alone counts; a loop may be missing here when many arrive at once. "
-            "以检查完成后的结论为准；大量图像同时到达时，个别图像可能不在此显示。"
-        }
+        p.note { (words.provisional_note) }
     };
-    Ok(page(&ae, Refresh::Live, &content))
+    Ok(page(&reader, &ae, &content))
 }
 
 /// The arrival to show in large: the newest loop that the gate has an opinion on, so that a still or a colour loop after
@@ -87,6 +97,12 @@ struct Word {
     zh: &'static str,
 }
 
+impl Word {
+    fn in_both(&self, first: Language) -> Markup {
+        in_both(self.en, self.zh, first)
+    }
+}
+
 const USABLE: Word = Word { class: "good", sign: "✓", en: "Usable", zh: "可用" };
 const CAUTION: Word =
     Word { class: "fair", sign: "!", en: "Usable with caution", zh: "可用，但需注意" };
@@ -104,39 +120,55 @@ fn word(arrival: &Arrival) -> &'static Word {
     }
 }
 
-fn latest(arrival: &Arrival, now: Timestamp) -> Markup {
-    let word = word(arrival);
+fn latest(arrival: &Arrival, now: Timestamp, language: Language) -> Markup {
+    let (words, word) = (language.words(), word(arrival));
     html! {
         section class={ "latest " (word.class) } {
-            (picture(arrival))
+            (picture(arrival, words))
             div {
-                p.word { span.sign { (word.sign) } " " (word.en) " " span lang="zh" { (word.zh) } }
+                p.word { span.sign { (word.sign) } " " (word.in_both(language)) }
                 @if let Some(code) = &arrival.gate.instance.code { p.code { (code) } }
-                @if let Some(advice) = &arrival.gate.advice { (sentence(advice)) }
+                @if let Some(advice) = &arrival.gate.advice { (sentence(advice, language)) }
                 @for (code, advice) in further(arrival) {
-                    p.further { span.badge { (code) } " " (advice.en) " " span lang="zh" { (advice.zh) } }
+                    p.further { span.badge { (code) } " " (in_both(&advice.en, &advice.zh, language)) }
                 }
-                p.facts { (facts(arrival)) " · " (ago(arrival.gate.received_at, now)) }
+                p.facts { (facts(arrival, words)) " · " (ago(arrival.gate.received_at, now, words)) }
             }
         }
     }
 }
 
-fn card(arrival: &Arrival, now: Timestamp) -> Markup {
-    let word = word(arrival);
+fn card(arrival: &Arrival, now: Timestamp, language: Language) -> Markup {
+    let (words, word) = (language.words(), word(arrival));
     html! {
         article class={ "arrival " (word.class) } {
-            (picture(arrival))
-            p.word { span.sign { (word.sign) } " " (word.en) " " span lang="zh" { (word.zh) } }
+            (picture(arrival, words))
+            p.word { span.sign { (word.sign) } " " (word.in_both(language)) }
             @if let Some(code) = &arrival.gate.instance.code { p.code { (code) } }
-            @if let Some(advice) = &arrival.gate.advice { (sentence(advice)) }
-            p.facts { (facts(arrival)) " · " (ago(arrival.gate.received_at, now)) }
+            @if let Some(advice) = &arrival.gate.advice { (sentence(advice, language)) }
+            p.facts { (facts(arrival, words)) " · " (ago(arrival.gate.received_at, now, words)) }
         }
     }
 }
 
-fn sentence(advice: &Bilingual) -> Markup {
-    html! { p.advice lang="en" { (advice.en) } p.advice lang="zh" { (advice.zh) } }
+/// What is said of a loop stands in both languages on every page: it hangs in a room, where nobody switches.
+fn in_both(en: &str, zh: &str, first: Language) -> Markup {
+    let (en, zh) = (html! { span lang="en" { (en) } }, html! { span lang=(CHINESE.language) { (zh) } });
+    match first {
+        Language::English => html! { (en) " " (zh) },
+        Language::Chinese => html! { (zh) " " (en) },
+    }
+}
+
+fn sentence(advice: &Bilingual, first: Language) -> Markup {
+    let (en, zh) = (
+        html! { p.advice lang="en" { (advice.en) } },
+        html! { p.advice lang=(CHINESE.language) { (advice.zh) } },
+    );
+    match first {
+        Language::English => html! { (en) (zh) },
+        Language::Chinese => html! { (zh) (en) },
+    }
 }
 
 /// What else is wrong, each code once.
@@ -157,42 +189,43 @@ fn further(arrival: &Arrival) -> Vec<(&ReasonCode, &Bilingual)> {
     others
 }
 
-fn picture(arrival: &Arrival) -> Markup {
+fn picture(arrival: &Arrival, words: &Words) -> Markup {
     html! {
         figure {
             @match &arrival.gate.picture {
-                Some(picture) => img src={ "/pictures/" (picture.sha256) "/" (picture.bytes) } alt="a frame of the loop" decoding="sync";,
-                None => div.dark { "No frame can be shown. 无可显示的图像。" }
+                Some(picture) => img src={ "/pictures/" (picture.sha256) "/" (picture.bytes) } alt=(words.loop_frame) decoding="sync";,
+                None => div.dark { (words.no_frame) }
             }
         }
     }
 }
 
-fn facts(arrival: &Arrival) -> Markup {
+fn facts(arrival: &Arrival, words: &Words) -> Markup {
     let instance = &arrival.gate.instance;
     html! {
         @if arrival.gate.study.synthetic { span.badge.phantom { "PHANTOM" } " " }
         @if let Some(view) = instance.view { (format!("{view:?}")) " · " }
-        (instance.frames) @if instance.frames == 1 { " frame" } @else { " frames" }
+        (instance.frames) " " (if instance.frames == 1 { words.frame } else { words.frames })
         @if let Some(fps) = instance.timing.and_then(|timing| timing.fps) { " · " (format!("{fps:.0}")) " fps" }
     }
 }
 
 /// The newest study's loops by what was said of them, and its own verdict once there is one.
-fn study_so_far(newest: &Arrival, arrivals: &[Arrival]) -> Markup {
+fn study_so_far(newest: &Arrival, arrivals: &[Arrival], reader: &Reader) -> Markup {
+    let words = reader.words();
     let study = &newest.gate.study.study_uid;
     let same = || arrivals.iter().filter(|arrival| arrival.gate.study.study_uid == *study);
     let count = |wanted: &Word| same().filter(|arrival| word(arrival).class == wanted.class).count();
     html! {
         section.so-far {
-            span { "This study 本次检查" }
+            span { (words.this_study) }
             @for word in WORDS {
-                span class=(word.class) { b { (word.sign) " " (count(word)) } " " (word.en) " " span lang="zh" { (word.zh) } }
+                span class=(word.class) { b { (word.sign) " " (count(word)) } " " (word.in_both(reader.language)) }
             }
             @match newest.study_state.as_deref() {
-                None => span { "Open; its verdict follows. 检查未结束，结论随后给出。" },
-                Some(state) => a href={ "/studies/" (study) } {
-                    "Study " span.mono { (shortened(study.as_str())) } ": " (state.replace('_', " "))
+                None => span { (words.study_open) },
+                Some(state) => a href=(reader.link(&format!("/studies/{study}"))) {
+                    (words.study) " " span.mono { (shortened(study.as_str())) } ": " (words.study_state(state))
                     @if let Some(reason) = &newest.study_reason { " " (reason) }
                 }
             }
@@ -201,22 +234,12 @@ fn study_so_far(newest: &Arrival, arrivals: &[Arrival]) -> Markup {
 }
 
 /// How long ago, for people.
-fn ago(at: Timestamp, now: Timestamp) -> String {
-    let seconds = (now - at).total(Unit::Second).unwrap_or_default().max(0.0);
-    let (number, en, zh) = match seconds {
-        s if s < 60.0 => (s, "s", "秒前"),
-        s if s < 7200.0 => (s / 60.0, "min", "分钟前"),
-        s if s < 172_800.0 => (s / 3600.0, "h", "小时前"),
-        s => (s / 86_400.0, "days", "天前"),
+fn ago(at: Timestamp, now: Timestamp, words: &Words) -> String {
+    let (number, unit) = match seconds_between(at, now) {
+        s if s < 60.0 => (s, words.seconds_ago),
+        s if s < 7200.0 => (s / 60.0, words.minutes_ago),
+        s if s < 172_800.0 => (s / 3600.0, words.hours_ago),
+        s => (s / 86_400.0, words.days_ago),
     };
-    format!("{number:.0} {en} ago {number:.0} {zh}")
-}
-
-/// An AE title as a segment of a path: it may hold spaces, slashes and more.
-fn in_path(ae_title: &str) -> String {
-    let escaped = ae_title.bytes().map(|byte| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    });
-    escaped.collect()
+    format!("{number:.0} {unit}")
 }

@@ -1,7 +1,7 @@
 //! A report or rejection as issued, for reading and for print.
 //!
 //! The interval stands before the value, so that the eye meets the doubt first; every text of the machine lies on a
-//! watermark until a physician has moved the report on.
+//! watermark until a physician has moved the report on. The machine's text stands in both languages, as it was issued.
 
 mod scale;
 
@@ -10,13 +10,18 @@ use std::sync::LazyLock;
 use maud::{Markup, html};
 use reporting::ReportWriter;
 use schemas::{
-    CalibrationUsed, Certainty, Clip, CodeSystem, Coding, Domain, EfEstimate, Keyframe, KeyframeKind,
-    ReasonCode, Rejection, ReportIssued, Tag,
+    BlobRef, CalibrationUsed, Certainty, CheckVerdict, Clip, CodeSystem, Coding, Domain, EfEstimate,
+    Keyframe, KeyframeKind, ReasonCode, Rejection, ReportIssued, Tag,
 };
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::site::StudyRow;
+use super::{cell, optional};
+use crate::{
+    reader::Language,
+    site::StudyRow,
+    words::{CHINESE, Words},
+};
 use scale::scale;
 
 /// An enum's name as it stands in messages.
@@ -30,30 +35,31 @@ fn percent(value: f64) -> String {
     text.strip_suffix(".0").map_or_else(|| text.clone(), str::to_owned)
 }
 
-/// The report, both languages, and its keyframes.
-pub(super) fn report(json: &Value) -> Markup {
+/// The report and its keyframes.
+pub(super) fn report(json: &Value, language: Language) -> Markup {
+    let words = language.words();
     let Ok(report) = serde_json::from_value::<ReportIssued>(json.clone()) else {
-        return html! { p.warn { "The stored report is of a version this build cannot show." } };
+        return html! { p.warn { (words.other_version) } };
     };
     html! {
         section.report {
-            h2 { "Preliminary report " small { "初步报告 · AI draft 人工智能草稿" } }
-            (marks(&report))
-            (answer(&report))
-            (texts(&report.text.en, &report.text.zh))
-            (pictures(&report.clips))
-            (provenance(&report))
+            h2 { (words.preliminary_report) " " small { (words.ai_draft) } }
+            (marks(&report, language))
+            (answer(&report, words))
+            (texts(&report.text.en, &report.text.zh, language))
+            (pictures(&report.clips, words))
+            (provenance(&report, words))
         }
     }
 }
 
-fn marks(report: &ReportIssued) -> Markup {
+fn marks(report: &ReportIssued, language: Language) -> Markup {
     html! {
         p.marks {
             span class={ "badge certainty " (tone(report.certainty)) } { (name_of(report.certainty)) } " "
             @for tag in &report.tags {
                 @let (en, zh) = meaning(*tag);
-                span.badge.tag title={ (en) " " (zh) } { (name_of(tag)) } " "
+                span.badge.tag title=(if language == Language::Chinese { zh } else { en }) { (name_of(tag)) } " "
             }
             @for code in &report.cautions { span.badge.caution { (code) } " " }
         }
@@ -92,46 +98,42 @@ fn meaning(tag: Tag) -> (&'static str, &'static str) {
 }
 
 /// The number within its doubt, or that there is none and why.
-fn answer(report: &ReportIssued) -> Markup {
+fn answer(report: &ReportIssued, words: &Words) -> Markup {
     html! {
         @if let Some(code) = &report.abstention {
             div.answer.abstains {
-                p.word { "No judgement " span lang="zh" { "不作判断" } }
+                p.word { (words.no_judgement) }
                 p.code { (code) }
             }
         } @else if let Some(ef) = &report.ef {
-            (ejection_fraction(ef, report.calibration.as_ref()))
+            (ejection_fraction(ef, report.calibration.as_ref(), words))
         }
     }
 }
 
-fn ejection_fraction(ef: &EfEstimate, calibration: Option<&CalibrationUsed>) -> Markup {
+fn ejection_fraction(ef: &EfEstimate, calibration: Option<&CalibrationUsed>, words: &Words) -> Markup {
     html! {
         div.answer {
-            p.subject { "Left ventricular ejection fraction " span lang="zh" { "左心室射血分数" } }
+            p.subject { (words.ejection_fraction) }
             @match ef.interval {
                 Some([low, high]) => p.interval {
                     (percent(low)) "–" (percent(high)) " %"
-                    small {
-                        " " (percent(100.0 * (1.0 - calibration.map_or(0.1, |set| set.alpha)))) " % interval "
-                        span lang="zh" { "区间" }
-                    }
+                    small { " " (percent(100.0 * (1.0 - calibration.map_or(0.1, |set| set.alpha)))) " % " (words.interval) }
                 },
                 None => p.interval.missing {
-                    "No interval " span lang="zh" { "无区间" }
-                    small { " without calibration " span lang="zh" { "未校准" } }
+                    (words.no_interval) small { " " (words.without_calibration) }
                 },
             }
-            (scale(ef))
+            (scale(ef, words))
             p.point {
-                span.mark.model { "●" } " Model " span lang="zh" { "模型" } " " b { (percent(ef.percent)) " %" }
+                span.mark.model { "●" } " " (words.model) " " b { (percent(ef.percent)) " %" }
                 @if let Some(geometric) = ef.geometric_percent {
-                    " " span.mark.contours { "◆" } " Contours " span lang="zh" { "轮廓" } " " b { (percent(geometric)) " %" }
+                    " " span.mark.contours { "◆" } " " (words.contours) " " b { (percent(geometric)) " %" }
                 }
             }
             @if let Some(set) = calibration {
                 p.note {
-                    "Calibration set 校准集 " b { (set.id) } " · group " (set.group) " · " (set.studies) " studies"
+                    (words.calibration_set) " " b { (set.id) } " · " (words.group) " " (set.group) " · " (words.studies) " " (set.studies)
                     @if set.synthetic { " · " span.badge.phantom { "PHANTOM" } }
                     " · " span.mono { (set.digest) }
                 }
@@ -140,8 +142,8 @@ fn ejection_fraction(ef: &EfEstimate, calibration: Option<&CalibrationUsed>) -> 
     }
 }
 
-/// Both texts on their watermark. The last line stands out.
-fn texts(en: &str, zh: &str) -> Markup {
+/// Both texts on their watermark, the reader's language first. The last line stands out.
+fn texts(en: &str, zh: &str, first: Language) -> Markup {
     let article = |text: &str, lang: &str| {
         let lines: Vec<&str> = text.lines().collect();
         html! {
@@ -152,69 +154,75 @@ fn texts(en: &str, zh: &str) -> Markup {
             }
         }
     };
-    html! { div.languages { (article(en, "en")) (article(zh, "zh")) } }
+    let (en, zh) = (article(en, "en"), article(zh, CHINESE.language));
+    html! {
+        div.languages {
+            @match first { Language::English => { (en) (zh) } Language::Chinese => { (zh) (en) } }
+        }
+    }
 }
 
-fn pictures(clips: &[Clip]) -> Markup {
+fn pictures(clips: &[Clip], words: &Words) -> Markup {
     html! {
         div.pictures {
             @for clip in clips { @for keyframe in &clip.keyframes {
-                (picture(clip, keyframe, &keyframe.image.sha256.to_string(), keyframe.image.bytes, ""))
-                @if let Some(normalised) = &keyframe.normalised {
-                    (picture(clip, keyframe, &normalised.sha256.to_string(), normalised.bytes, " · stain normalised 染色归一"))
-                }
+                (picture(clip, keyframe, &keyframe.image, words))
+                @if let Some(normalised) = &keyframe.normalised { (picture(clip, keyframe, normalised, words)) }
             } }
         }
     }
 }
 
-fn picture(clip: &Clip, keyframe: &Keyframe, sha256: &str, bytes: u64, note: &str) -> Markup {
+/// `image` is the keyframe's own or its normalised one.
+fn picture(clip: &Clip, keyframe: &Keyframe, image: &BlobRef, words: &Words) -> Markup {
     let kind = name_of(keyframe.kind);
     html! {
         figure {
             div.overlaid {
-                img src={ "/pictures/" (sha256) "/" (bytes) } alt={ (kind) " frame " (keyframe.frame.0) } loading="lazy";
-                span.overlay.kind { (phase(keyframe.kind)) }
+                img src={ "/pictures/" (image.sha256) "/" (image.bytes) } alt={ (kind) " " (words.frame) " " (keyframe.frame.0) } loading="lazy";
+                span.overlay.kind { (phase(keyframe.kind, words)) }
                 @if let Some(view) = clip.view { span.overlay.view { (name_of(view)) } }
                 span.overlay.confidence { (format!("{:.0} %", keyframe.confidence * 100.0)) }
             }
             figcaption {
-                (kind) " · frame " (keyframe.frame.0)
-                @if keyframe.kind != KeyframeKind::Tile { " · beat " (keyframe.beat) }
+                (kind) " · " (words.frame) " " (keyframe.frame.0)
+                @if keyframe.kind != KeyframeKind::Tile { " · " (words.beat) " " (keyframe.beat) }
                 @if let Some(ms) = keyframe.time_ms { " · " (format!("{ms:.0} ms")) }
-                @if let Some([x, y, width, height]) = keyframe.bbox { " · " (width) "×" (height) " px at " (x) ", " (y) }
-                " · by " (name_of(keyframe.source).replace('_', " "))
+                @if let Some([x, y, width, height]) = keyframe.bbox { " · " (width) "×" (height) " px @ " (x) ", " (y) }
+                " · " (words.found_by) " " (name_of(keyframe.source).replace('_', " "))
                 @if let Some(geometry) = clip.geometry.as_ref().filter(|_| keyframe.kind == KeyframeKind::ED) {
-                    " · contours " (percent(geometry.ef_percent)) " %"
+                    " · " (words.contours) " " (percent(geometry.ef_percent)) " %"
                 }
-                (note)
+                @if keyframe.normalised.as_ref() == Some(image) { " · " (words.normalised) }
                 @for flag in &clip.flags { " " span.badge.caution { (flag) } }
             }
         }
     }
 }
 
-fn phase(kind: KeyframeKind) -> &'static str {
+fn phase(kind: KeyframeKind, words: &Words) -> &'static str {
     match kind {
-        KeyframeKind::ED => "ED 舒张末",
-        KeyframeKind::ES => "ES 收缩末",
-        KeyframeKind::Tile => "tile 图块",
+        KeyframeKind::ED => words.end_diastole,
+        KeyframeKind::ES => words.end_systole,
+        KeyframeKind::Tile => words.tile,
     }
 }
 
-fn provenance(report: &ReportIssued) -> Markup {
+/// What made the report.
+fn provenance(report: &ReportIssued, words: &Words) -> Markup {
     let system = |coding: &Coding| match coding.system {
         CodeSystem::Loinc => "LOINC",
         CodeSystem::Snomed => "SNOMED CT",
         CodeSystem::Dicom => "DICOM",
     };
     html! {
+        h3 { (words.versions) }
         dl.provenance {
-            dt { "Model" } dd { (report.model.name) " · " (report.model.dtype) " · " (report.model.device) " · " span.mono { (report.model.digest) } }
-            dt { "Inference" } dd.mono { (report.inference_fingerprint) }
-            dt { "Run" } dd.mono { (report.run_fingerprint) }
+            dt { (words.model) } dd { (report.model.name) " · " (report.model.dtype) " · " (report.model.device) " · " span.mono { (report.model.digest) } }
+            dt { (words.inference_fingerprint) } dd.mono { (report.inference_fingerprint) }
+            dt { (words.run_fingerprint) } dd.mono { (report.run_fingerprint) }
             @if !report.codes.is_empty() {
-                dt { "Codes" }
+                dt { (words.codes) }
                 dd { @for coding in &report.codes { span.coding { (system(coding)) " " (coding.code) " " small { (coding.display) } } " " } }
             }
         }
@@ -225,30 +233,41 @@ fn provenance(report: &ReportIssued) -> Markup {
 static WRITER: LazyLock<ReportWriter> = LazyLock::new(ReportWriter::built_in);
 
 /// The rejection of the study in `row`: its text with what to acquire again, and what was measured.
-pub(super) fn rejection(json: &Value, row: Option<&StudyRow>) -> Markup {
+pub(super) fn rejection(json: &Value, row: Option<&StudyRow>, language: Language) -> Markup {
+    let words = language.words();
     let Ok(rejection) = serde_json::from_value::<Rejection>(json.clone()) else {
-        return html! { p.warn { "The stored rejection is of a version this build cannot show." } };
+        return html! { p.warn { (words.other_version) } };
     };
     let domain = row.and_then(|row| row.domain.clone()).map(Value::String);
     let domain = domain.and_then(|domain| serde_json::from_value(domain).ok()).unwrap_or(Domain::Unknown);
     let text = WRITER.rejected(domain, row.and_then(|row| row.synthetic).unwrap_or_default(), &rejection);
     html! {
         section.report {
-            h2 { "Not fit to be read " small { "图像不合格" } }
+            h2 { (words.unfit) }
             p.marks {
                 span.badge.certainty.bad { "REJECTED" } " "
                 @for code in codes(&rejection) { span.badge.rejected { (code) } " " }
             }
-            (texts(&text.en, &text.zh))
-            div.scroll { table {
-                thead { tr { th { "Instance" } th { "Check" } th.number { "Value" } th.number { "Threshold" } th { "Verdict" } } }
+            (texts(&text.en, &text.zh, language))
+            div.scroll { table.stack {
+                thead { tr { th { (words.instance) } th { (words.check) } th.number { (words.value) } th.number { (words.threshold) } th { (words.verdict) } } }
                 tbody { @for instance in &rejection.instances { @for check in &instance.checks { tr {
-                    td.mono { (instance.instance_uid) } td { (check.name) }
-                    td.number { @if let Some(value) = check.value { (format!("{value:.3} {}", check.unit)) } @else { "–" } }
-                    td.number { (format!("{:.3}", check.threshold)) } td { (format!("{:?}", check.verdict).to_lowercase()) }
+                    (cell(words.instance, Some("mono"), instance.instance_uid.to_string()))
+                    (cell(words.check, Some("lead"), &check.name))
+                    (cell(words.value, Some("number"), optional(check.value.map(|value| format!("{value:.3} {}", check.unit)))))
+                    (cell(words.threshold, Some("number"), format!("{:.3}", check.threshold)))
+                    (cell(words.verdict, None, passed(check.verdict, words)))
                 } } } }
             } }
         }
+    }
+}
+
+fn passed(verdict: CheckVerdict, words: &Words) -> &'static str {
+    match verdict {
+        CheckVerdict::Pass => words.pass,
+        CheckVerdict::Warn => words.warn,
+        CheckVerdict::Reject => words.reject,
     }
 }
 

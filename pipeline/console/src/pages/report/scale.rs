@@ -6,12 +6,14 @@
 use maud::{Markup, html};
 use schemas::EfEstimate;
 
+use crate::words::Words;
+
 /// Where the bands begin, in percent: reduced, mildly reduced, preserved (universal definition of heart failure, 2021).
 const BANDS: [(&str, f64, f64); 3] =
     [("reduced", 0.0, 40.5), ("mild", 40.5, 49.5), ("preserved", 49.5, 100.0)];
 
-/// Names of the bands, each at the middle of its own.
-const NAMES: [(&str, f64); 3] = [("reduced 减低", 20.0), ("mildly 轻度", 45.0), ("preserved 保留", 75.0)];
+/// The middle of each band, where its name stands.
+const MIDDLES: [f64; 3] = [20.0, 45.0, 75.0];
 
 /// Units of the drawing for one percent.
 const UNIT: f64 = 8.0;
@@ -22,14 +24,15 @@ fn x(percent: f64) -> f64 {
     MARGIN + percent.clamp(0.0, 100.0) * UNIT
 }
 
-pub(super) fn scale(ef: &EfEstimate) -> Markup {
+pub(super) fn scale(ef: &EfEstimate, words: &Words) -> Markup {
+    let names = [words.band_reduced, words.band_mild, words.band_preserved];
     let model = x(ef.percent);
     html! {
-        svg.scale viewBox="0 0 840 96" role="img" aria-label="ejection fraction from 0 to 100 percent" {
+        svg.scale viewBox="0 0 840 96" role="img" aria-label=(words.ef_scale) {
             @for (class, from, to) in BANDS {
                 rect class={ "band " (class) } x=(x(from)) y="26" width=(x(to) - x(from)) height="26" {}
             }
-            @for (name, at) in NAMES { text.name x=(x(at)) y="16" { (name) } }
+            @for (name, at) in names.into_iter().zip(MIDDLES) { text.name x=(x(at)) y="16" { (name) } }
             @for tick in (0..=100).step_by(10) {
                 @let at = x(f64::from(tick));
                 line.tick x1=(at) y1="52" x2=(at) y2="58" {}
