@@ -5,14 +5,17 @@ use std::sync::Arc;
 use intake::{Announce, AnnounceError};
 use jiff::Timestamp;
 use pixels::Identity;
-use runtime::{Client, PublishError, Publisher};
+use runtime::{Client, topics, trace::Spans};
 use schemas::{
     Area, Cause, DeadLetter, DeadLetterPayload, Envelope, EventId, Message as _, RunId, StudyAcquired,
     StudyUid, encode,
 };
 use stage::Blobs;
 
-use crate::store::{Database, IdentityRow, identity_upsert};
+use crate::{
+    outlet::{Outlet, OutletError},
+    store::{Database, IdentityRow, identity_upsert},
+};
 
 /// How long a broker may take to acknowledge before the publisher waits and tries again.
 const ACKNOWLEDGE: std::time::Duration = std::time::Duration::from_secs(10);
@@ -23,8 +26,7 @@ const INTAKE: &str = "intake";
 
 /// Announces on the live run.
 pub(crate) struct LiveAnnounce {
-    client: Client,
-    publisher: Option<Publisher>,
+    outlet: Outlet,
     /// The last event the broker has acknowledged. The identity comes after it, and while the database is down that step
     /// is tried again and again: the event need not be sent each time.
     acknowledged: Option<EventId>,
@@ -34,30 +36,17 @@ pub(crate) struct LiveAnnounce {
 }
 
 impl LiveAnnounce {
-    pub(crate) fn new(client: Client, database: Database, blobs: Arc<dyn Blobs>) -> Self {
-        Self { client, publisher: None, acknowledged: None, database, blobs }
+    pub(crate) fn new(client: Client, database: Database, blobs: Arc<dyn Blobs>, spans: Spans) -> Self {
+        let outlet = Outlet::new(INTAKE, client, ACKNOWLEDGE, spans);
+        Self { outlet, acknowledged: None, database, blobs }
     }
+}
 
-    fn publish<T>(
-        &mut self,
-        publish: impl FnOnce(&Publisher) -> Result<T, PublishError>,
-    ) -> Result<(), AnnounceError> {
-        let publisher = match self.publisher.take() {
-            Some(publisher) => publisher,
-            None => Publisher::connect(&self.client, ACKNOWLEDGE)
-                .map_err(|error| AnnounceError::Unavailable(error.into()))?,
-        };
-        let published = publish(&publisher);
-        // One that is broken is not kept: the next attempt connects again.
-        if !matches!(published, Err(PublishError::Broken { .. })) {
-            self.publisher = Some(publisher);
-        }
-        published.map(drop).map_err(|error| match error {
-            PublishError::TooLarge { .. } => AnnounceError::Refused(error.into()),
-            PublishError::Unavailable { .. } | PublishError::Broken { .. } => {
-                AnnounceError::Unavailable(error.into())
-            }
-        })
+fn unpublished(error: OutletError) -> AnnounceError {
+    if error.is_too_large() {
+        AnnounceError::Refused(error.into())
+    } else {
+        AnnounceError::Unavailable(error.into())
     }
 }
 
@@ -67,7 +56,9 @@ impl Announce for LiveAnnounce {
             return Ok(());
         }
         let envelope = Envelope::of(message, id, RunId::live(), INTAKE, Timestamp::now());
-        self.publish(|publisher| publisher.publish(message, &envelope, message.study().priority))?;
+        // What the study waited for since it was closed belongs to this step.
+        let began = message.completion.closed_at.min(envelope.time);
+        self.outlet.publish(message, &envelope, began).map_err(unpublished)?;
         self.acknowledged = Some(id);
         Ok(())
     }
@@ -94,8 +85,8 @@ impl Announce for LiveAnnounce {
             cause,
             detail: detail.to_owned(),
             stage: INTAKE.to_owned(),
-            topic: StudyAcquired::TOPIC.name.to_owned(),
-            // It has never been on the topic: a place that no record has, the same at each attempt.
+            topic: topics::lane(&StudyAcquired::TOPIC, message.study().priority),
+            // It has never been on the topic: a place that no record has, the same at each attempt. A redrive puts it there.
             partition: -1,
             offset: (id.0.as_u128() >> 65) as i64,
             attempts: 1,
@@ -106,7 +97,7 @@ impl Announce for LiveAnnounce {
         let headers = headers.into_iter().chain(letter.to_headers()).collect();
         let key = message.study().study_uid.as_str().as_bytes();
         let topic = StudyAcquired::TOPIC.dead_letters();
-        self.publish(|publisher| publisher.publish_record(&topic, Some(key), &headers, &payload))
+        self.outlet.publish_record(&topic, key, &headers, &payload).map(drop).map_err(unpublished)
     }
 
     fn identity(&mut self, study: &StudyUid, identity: &Identity) -> Result<(), AnnounceError> {

@@ -1,10 +1,13 @@
 //! The command line as a client of the running system's API.
 
+mod replays;
+mod watch;
+
 use std::{fs::File, path::Path, time::Duration};
 
 use console::site::{ConfirmedStudy, Received, Status, StudyTimeline, UploadOptions};
 use schemas::{Revision, StudyUid};
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     cli::Options,
@@ -138,6 +141,11 @@ impl ApiClient {
 
     fn bearer(&self) -> String {
         format!("Bearer {}", self.token)
+    }
+
+    fn post<B: Serialize + ?Sized, T: DeserializeOwned>(&self, path: &str, body: &B) -> Result<T, ApiError> {
+        let url = format!("{}{path}", self.url);
+        Self::read(&url, self.agent.post(&url).header("authorization", self.bearer()).send_json(body))
     }
 
     fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ApiError> {

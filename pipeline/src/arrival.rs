@@ -26,12 +26,16 @@ use intake::{Arrival, Intake};
 use jiff::Timestamp;
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
 use quality_gate::{Judged, QualityGate};
-use runtime::{Client, ClientError, MakeConfig, PublishError, Publisher};
+use runtime::{Client, MakeConfig, trace::Spans};
 use schemas::{Envelope, InstanceGated, Message as _, RunId, Standing, Verdict, event_id};
 use services::{DecodePool, ObjectBlobs};
 use stage::{BlobError, Ctx, StageError};
 
-use crate::{exit::Failure, word::word};
+use crate::{
+    exit::Failure,
+    outlet::{Outlet, OutletError},
+    word::word,
+};
 
 /// The step's name in events.
 const STEP: &str = "arrival-gate";
@@ -49,10 +53,8 @@ enum Missed {
     Gate(#[from] StageError),
     #[error("gate panicked")]
     Panicked,
-    #[error("no publisher for the word")]
-    Client(#[from] ClientError),
     #[error("word cannot be published")]
-    Publish(#[from] PublishError),
+    Publish(#[from] OutletError),
 }
 
 impl Missed {
@@ -61,7 +63,7 @@ impl Missed {
             Self::Blobs(_) => "blobs",
             Self::Gate(_) => "gate",
             Self::Panicked => "panicked",
-            Self::Client(_) | Self::Publish(_) => "broker",
+            Self::Publish(_) => "broker",
         }
     }
 }
@@ -120,6 +122,7 @@ pub(crate) struct GateParts {
     /// Its own, one worker for each thread.
     pub(crate) frames: Arc<DecodePool>,
     pub(crate) client: Client,
+    pub(crate) spans: Spans,
     pub(crate) threads: usize,
     /// Instances that may wait.
     pub(crate) queue: usize,
@@ -144,8 +147,7 @@ impl ArrivalGate {
                 config: Arc::clone(&parts.config),
                 blobs: Arc::clone(&parts.blobs),
                 frames: Arc::clone(&parts.frames),
-                client: parts.client.clone(),
-                publisher: None,
+                outlet: Outlet::new(STEP, parts.client.clone(), ACKNOWLEDGE, parts.spans.clone()),
                 metrics: metrics.clone(),
             };
             let (arrivals, stopped) = (arrivals.clone(), stopped.clone());
@@ -171,9 +173,7 @@ struct GateThread {
     config: MakeConfig<quality_gate::Config>,
     blobs: Arc<ObjectBlobs>,
     frames: Arc<DecodePool>,
-    client: Client,
-    /// Connected at the first word, and again after it broke.
-    publisher: Option<Publisher>,
+    outlet: Outlet,
     metrics: GateMetrics,
 }
 
@@ -227,10 +227,6 @@ impl GateThread {
     }
 
     fn publish(&mut self, word: &InstanceGated) -> Result<(), Missed> {
-        let publisher = match self.publisher.take() {
-            Some(publisher) => publisher,
-            None => Publisher::connect(&self.client, ACKNOWLEDGE)?,
-        };
         let instance = &word.instance;
         let cause = [
             word.study().study_uid.as_str(),
@@ -240,10 +236,7 @@ impl GateThread {
         let run = RunId::live();
         let id = event_id(&run, STEP, &cause);
         let envelope = Envelope::of(word, id, run, STEP, Timestamp::now());
-        let published = publisher.publish(word, &envelope, word.study.priority);
-        if !matches!(published, Err(PublishError::Broken { .. })) {
-            self.publisher = Some(publisher);
-        }
-        Ok(published.map(drop)?)
+        self.outlet.publish(word, &envelope, word.received_at.min(envelope.time))?;
+        Ok(())
     }
 }

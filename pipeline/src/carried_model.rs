@@ -10,6 +10,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::whole_file;
+
 /// A checkpoint of the real architecture, small enough to be carried along.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Carried {
@@ -62,9 +64,7 @@ impl Carried {
             if fs::read(&path).is_ok_and(|found| found == bytes) {
                 continue;
             }
-            let partial = folder.join(format!("{name}.partial"));
-            fs::write(&partial, bytes)?;
-            fs::rename(&partial, &path)?;
+            whole_file::write(&path, bytes)?;
         }
         Ok(folder)
     }

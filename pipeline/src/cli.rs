@@ -1,8 +1,14 @@
 //! The command line: one binary, roles and tools as subcommands.
 
+mod replay;
+mod watch;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use replay::{Replay, ReplayDiff, ReplayPlan, ReplayPromote, ReplayRun};
+pub(crate) use watch::{Graph, GraphFormat, PauseStage, Redrive, Tap, Top};
 
 /// Hospital-wide AI pre-screening as a stream. For reference only; not a medical device.
 #[derive(Debug, Parser)]
@@ -64,6 +70,18 @@ pub(crate) enum Command {
     },
     /// Backlog, oldest age and drain time by stage, and studies by state.
     Status,
+    /// The same in the terminal, a look a second; q quits.
+    Top(Top),
+    /// Show a masked sample of a topic.
+    Tap(Tap),
+    /// The pipeline as a picture; nothing has to run.
+    Graph(Graph),
+    /// Let a stage take nothing new, in every process, until it is resumed; audited.
+    Pause(PauseStage),
+    /// Let a paused stage go on.
+    Resume(PauseStage),
+    /// Send dead letters back to the topics they were read from; audited.
+    Redrive(Redrive),
     /// Check the configuration; with --live also broker, database, blobs and model.
     Check {
         /// Also reach for every part.
@@ -84,6 +102,11 @@ pub(crate) enum Command {
     },
     /// Fit uncertainty to studies with a confirmed ejection fraction, and write the calibration set.
     Calibrate(Calibrate),
+    /// A candidate configuration on a fixed range of topics, beside the live system, and a verdict on what changes.
+    Replay {
+        #[command(subcommand)]
+        step: Replay,
+    },
     /// Measure; every number in the README comes from here.
     Bench(Bench),
     /// Decode frames for the parent process; started by it, never by hand.

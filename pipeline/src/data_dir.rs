@@ -14,7 +14,7 @@ use std::{
 use fs4::fs_std::FileExt as _;
 use serde::{Deserialize, Serialize};
 
-use crate::private_file;
+use crate::whole_file;
 
 /// Why the directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -130,15 +130,14 @@ impl DataDir {
             Ok(_) | Err(_) => {}
         }
         let name = uuid::Uuid::new_v4().to_string();
-        let temporary = self.path.join("instance.new");
-        fs::write(&temporary, &name).and_then(|()| fs::rename(&temporary, &path)).map_err(io(&path))?;
+        whole_file::write(&path, name.as_bytes()).map_err(io(&path))?;
         Ok(name)
     }
 
     /// Tells clients where the API is.
     pub(crate) fn announce(&self, entry: &ApiEntry) -> Result<(), DataDirError> {
         let path = self.path.join("api.json");
-        let write = || private_file::write(&path, &serde_json::to_vec(entry)?);
+        let write = || whole_file::write_private(&path, &serde_json::to_vec(entry)?);
         write().map_err(io(&path))
     }
 }

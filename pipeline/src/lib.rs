@@ -11,20 +11,28 @@ mod carried_model;
 mod cli;
 mod commands;
 mod config;
+mod control;
 mod data_dir;
 mod drift;
 #[cfg(feature = "embedded")]
 mod embedded;
 mod exit;
+mod graph;
+mod heartbeat;
+mod history;
 mod log;
 mod memory;
-mod private_file;
+mod outlet;
 mod prompts;
+mod redrive;
 mod signals;
 mod site;
 mod store;
 mod system;
+mod tap;
+mod trace;
 mod truth;
+mod whole_file;
 mod word;
 
 use std::{ffi::OsString, io::Write as _, process::ExitCode};
@@ -70,6 +78,7 @@ pub fn main(
 
 fn run(cli: &Cli, environment: Vec<(String, String)>) -> Result<Exit, Failure> {
     let options = &cli.options;
+    let account = account(&environment);
     let config = || load(options, environment.clone());
     match &cli.command {
         Command::Demo(arguments) => commands::demo::run(arguments, options, config()?),
@@ -81,14 +90,39 @@ fn run(cli: &Cli, environment: Vec<(String, String)>) -> Result<Exit, Failure> {
         Command::Phantom { kind } => commands::phantom::run(kind, options),
         Command::Study { uid } => commands::study::run(uid, options, &config()?.data_dir),
         Command::Status => commands::status::run(options, &config()?.data_dir),
+        Command::Top(arguments) => commands::top::run(arguments, options, &config()?.data_dir),
+        Command::Tap(arguments) => commands::tap::run(arguments, options, &config()?.data_dir),
+        Command::Graph(arguments) => commands::graph::run(arguments, options),
+        Command::Pause(arguments) => {
+            let asked = commands::pause::Asked { arguments, paused: true, account: &account };
+            commands::pause::run(&asked, options, &config()?.data_dir)
+        }
+        Command::Resume(arguments) => {
+            let asked = commands::pause::Asked { arguments, paused: false, account: &account };
+            commands::pause::run(&asked, options, &config()?.data_dir)
+        }
+        Command::Redrive(arguments) => {
+            commands::redrive::run(arguments, &account, options, &config()?.data_dir)
+        }
         Command::Check { live } => commands::check::run(*live, &config()?),
         Command::Migrate { dry_run } => commands::tables::migrate(*dry_run, &config()?),
         Command::Topics { create } => commands::tables::topics(*create, &config()?),
         Command::Calibrate(arguments) => commands::calibrate::run(arguments, options, &config()?),
+        Command::Replay { step } => commands::replay::run(step, options, &config()?),
         Command::Bench(arguments) => commands::bench::run(arguments, options, &config()?),
         // Taken before any configuration is read.
         Command::DecodeWorker => Ok(Exit::Usage),
     }
+}
+
+/// Whose account this is, for the audit log of the running system.
+fn account(environment: &[(String, String)]) -> String {
+    let named =
+        ["USER", "LOGNAME"].into_iter().find_map(|name| environment.iter().find(|(key, _)| key == name));
+    named
+        .map(|(_, value)| value.clone())
+        .filter(|value| !value.is_empty())
+        .unwrap_or_else(|| "unknown".to_owned())
 }
 
 fn load(options: &Options, environment: Vec<(String, String)>) -> Result<Config, Failure> {
@@ -97,5 +131,6 @@ fn load(options: &Options, environment: Vec<(String, String)>) -> Result<Config,
         assignments
             .push(format!("data_dir={}", toml::Value::String(data_dir.to_string_lossy().into_owned())));
     }
-    Config::load(&Layers { files: options.config.clone(), environment, assignments }).map_err(Failure::usage)
+    let layers = Layers { files: options.config.clone(), environment, assignments, ..Layers::default() };
+    Config::in_effect(layers).map_err(Failure::usage)
 }

@@ -1,6 +1,15 @@
 //! The running system as the console sees it.
 
-use std::{error::Error as _, path::Path, sync::Arc, time::Duration};
+mod metrics;
+mod replays;
+mod watch;
+
+use std::{
+    error::Error as _,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 use console::site::{
     Arrival, ConfirmedStudy, Received, Sender, Site, SiteError, Status, StudyFilter, StudyRow, StudyTimeline,
@@ -9,14 +18,19 @@ use console::site::{
 use intake::{FileOptions, Intake, Novelty, Refusal};
 use jiff::{SignedDuration, Timestamp};
 use prometheus::{Registry, TextEncoder};
+use runtime::{Client, LogKey};
 use schemas::{BlobRef, Priority, Revision, RunId, StudyUid};
 use services::ObjectBlobs;
 use stage::{BlobError, Blobs as _};
 
 use crate::{
     backlog::Latest,
+    control::Switches,
     store::{self, Database, DatabaseError},
 };
+
+pub(crate) use metrics::SiteMetrics;
+pub(crate) use replays::Promotions;
 
 /// What the console asks.
 pub(crate) struct LiveSite {
@@ -24,7 +38,14 @@ pub(crate) struct LiveSite {
     pub(crate) intake: Option<Intake>,
     pub(crate) blobs: Arc<ObjectBlobs>,
     pub(crate) registry: Registry,
+    pub(crate) metrics: SiteMetrics,
+    pub(crate) promotions: Promotions,
     pub(crate) backlog: Latest,
+    pub(crate) client: Client,
+    pub(crate) log_key: LogKey,
+    pub(crate) switches: Switches,
+    /// One redrive at a time: two at once would send the same letters twice, to no harm and no use.
+    pub(crate) redriving: Mutex<()>,
     pub(crate) deadline: Duration,
 }
 
@@ -61,6 +82,10 @@ impl LiveSite {
 }
 
 impl Site for LiveSite {
+    fn auth_failed(&self) {
+        self.metrics.auth_failures.inc();
+    }
+
     fn status(&self) -> Result<Status, SiteError> {
         let now = Timestamp::now();
         let deadline = SignedDuration::try_from(self.deadline).unwrap_or(SignedDuration::MAX);
@@ -70,7 +95,7 @@ impl Site for LiveSite {
         // Received is what intake keeps, whether or not the broker has heard of it.
         studies.received += spooled;
         studies.in_progress += spooled;
-        let stages = self.backlog.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let stages = self.backlog.stages(Instant::now());
         Ok(Status { at: now, studies, spooled, stages })
     }
 

@@ -63,6 +63,7 @@ fn command_line(arguments: &Bench, options: &Options) -> String {
     words.extend(arguments.name.to_possible_value().map(|name| name.get_name().to_owned()));
     words.extend(arguments.full.then(|| "--full".to_owned()));
     words.extend(arguments.python.iter().map(|program| format!("--python {}", program.display())));
+    words.extend(arguments.write.iter().map(|file| format!("--write {}", file.display())));
     words.extend(options.config.iter().map(|file| format!("--config {}", file.display())));
     words.extend(options.set.iter().map(|assignment| format!("--set '{assignment}'")));
     words.join(" ")

@@ -22,6 +22,7 @@ use crate::{
     config::Config,
     exit::{Exit, Failure},
     system::stage_config,
+    whole_file,
 };
 
 pub(crate) use studies::{Eligible, eligible};
@@ -92,12 +93,8 @@ fn write(arguments: &Calibrate, fitted: &Fitted, eligible: &Eligible, table: &Ta
     Ok(())
 }
 
-/// Whole or not at all.
+/// Writes what `--out` or `--write` named.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::from(format!("cannot write {}: {error}", path.display()));
-    let mut name = path.file_name().ok_or_else(|| Failure::usage("--out names no file"))?.to_owned();
-    name.push(".partial");
-    let partial = path.with_file_name(name);
-    fs::write(&partial, bytes).map_err(failed)?;
-    fs::rename(&partial, path).map_err(failed)
+    whole_file::write(path, bytes)
+        .map_err(|error| Failure::from(format!("cannot write {}: {error}", path.display())))
 }

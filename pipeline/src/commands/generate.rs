@@ -1,6 +1,6 @@
 //! `generate`: one request to the engine, nothing around it.
 
-use std::{fs, io::Write as _, path::Path};
+use std::{io::Write as _, path::Path};
 
 use glm46v::{
     Capture, Captured, Checkpoint, Engine, EngineOptions, FinishReason, GenerateOptions, Generation, Message,
@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::{
     cli::{Generate, Options},
     exit::{Exit, Failure},
+    whole_file,
 };
 
 pub(crate) fn run(arguments: &Generate, options: &Options) -> Result<Exit, Failure> {
@@ -89,7 +90,6 @@ fn write_logits(path: &Path, captured: &Captured) -> Result<(), Failure> {
         ("logits", TensorView::new(Dtype::F32, vec![steps, vocabulary], &logits)?),
     ];
     let bytes = safetensors::serialize(tensors, None)?;
-    let temporary = path.with_extension("partial");
-    fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path))?;
+    whole_file::write(path, &bytes)?;
     Ok(())
 }

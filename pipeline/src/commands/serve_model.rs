@@ -2,14 +2,17 @@
 
 use std::{fs, path::Path};
 
-use model_server::{ApiKey, ModelServer, ServerConfig, ServerMetrics};
+use model_server::{ApiKey, ModelServer, ServerConfig};
+use prometheus::Registry;
 use tokio::{sync::watch, task::spawn_blocking};
 
 use crate::{
+    build_info,
     config::Config,
     exit::{Exit, Failure},
-    log, private_file, signals,
+    log, signals,
     system::start_engine,
+    whole_file,
 };
 
 pub(crate) fn run(config: &Config) -> Result<Exit, Failure> {
@@ -24,11 +27,12 @@ pub(crate) fn run(config: &Config) -> Result<Exit, Failure> {
         max_pixels: server.max_pixels,
         default_tokens: server.default_tokens,
     };
-    let metrics = ServerMetrics::new()?;
     let (engine, checkpoint) = start_engine(config, &config.data_dir)?;
+    let registry = Registry::new();
+    build_info::register(&registry, config, Some(engine.handle().info().digest.to_string()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let server = ModelServer::bind(engine.handle(), settings, metrics).await?;
+        let server = ModelServer::bind(engine.handle(), settings, registry).await?;
         tracing::info!(address = %server.address()?, checkpoint, "model served");
         let (stop, stopped) = watch::channel(false);
         spawn_blocking(move || {
@@ -66,6 +70,6 @@ fn make_key(path: &Path) -> Result<String, Failure> {
         fs::create_dir_all(folder)?;
     }
     let key = uuid::Uuid::new_v4().simple().to_string();
-    private_file::write(path, key.as_bytes())?;
+    whole_file::write_private(path, key.as_bytes())?;
     Ok(key)
 }

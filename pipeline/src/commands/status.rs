@@ -2,6 +2,7 @@
 
 use std::{io::Write as _, path::Path};
 
+use super::figures::{drained_in, duration_or_dash, state};
 use crate::{
     api_client::ApiClient,
     cli::Options,
@@ -31,27 +32,34 @@ pub(crate) fn run(options: &Options, data_dir: &Path) -> Result<Exit, Failure> {
     )?;
     writeln!(
         out,
-        "{:<14} {:<30} {:>8} {:>10} {:>12} {:>9} {:>6} {:>7}",
-        "stage", "topic", "waiting", "oldest", "drained in", "in flight", "busy", "errors"
+        "{:<14} {:<30} {:<7} {:>7} {:>8} {:>8} {:>14} {:>9} {:>5} {:>8} {:>7}",
+        "stage",
+        "topic",
+        "state",
+        "rate/s",
+        "waiting",
+        "oldest",
+        "drained in",
+        "in flight",
+        "busy",
+        "blocked",
+        "errors"
     )?;
-    for stage in &status.stages {
-        let seconds =
-            |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1} s"));
-        let eta = if stage.lag_records > 0 && stage.drain_eta_s.is_none() {
-            "not draining".to_owned()
-        } else {
-            seconds(stage.drain_eta_s)
-        };
+    for row in &status.stages {
         writeln!(
             out,
-            "{:<14} {:<30} {:>8} {:>10} {eta:>12} {:>9} {:>5.0}% {:>7}",
-            stage.stage,
-            stage.topic,
-            stage.lag_records,
-            seconds(stage.oldest_age_s),
-            stage.in_flight,
-            stage.busy_ratio * 100.0,
-            stage.errors
+            "{:<14} {:<30} {:<7} {:>7.2} {:>8} {:>8} {:>14} {:>9} {:>4.0}% {:>7.0}% {:>7}",
+            row.stage,
+            row.topic,
+            state(row.paused),
+            row.rate_per_s,
+            row.lag_records,
+            duration_or_dash(row.oldest_age_s),
+            drained_in(row.drain, row.drain_eta_s),
+            row.in_flight,
+            row.busy_ratio * 100.0,
+            row.backpressured_ratio * 100.0,
+            row.errors
         )?;
     }
     Ok(Exit::Done)

@@ -1,4 +1,4 @@
-//! From layers to one table: built-in defaults, then files, then `PRESCREEN__SECTION__KEY`, then `--set`.
+//! From layers to one table: built-in defaults, then what was promoted, then files, then `PRESCREEN__SECTION__KEY`, then `--set`.
 //!
 //! A later layer replaces single keys of an earlier one; tables merge, everything else is replaced whole.
 
@@ -31,6 +31,16 @@ pub(crate) enum LayerError {
         /// Why.
         source: Box<toml::de::Error>,
     },
+    /// A file that sets more than what a replay judges.
+    #[error(
+        "{path} sets {key}; a candidate may set [model] and [stages] only, the rest belongs into a file of --config"
+    )]
+    NotJudged {
+        /// Which file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+    },
     /// A `--set` without `=` or with an empty key.
     #[error("--set {text:?} is not key=value, for example --set console.listen=127.0.0.1:9000")]
     Assignment {
@@ -50,6 +60,8 @@ pub(crate) enum LayerError {
 /// Where options come from.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Layers {
+    /// What was promoted in the data directory.
+    pub(crate) promoted: Option<Table>,
     /// `--config FILE`, in order.
     pub(crate) files: Vec<PathBuf>,
     /// Environment variables of the process.
@@ -62,6 +74,7 @@ impl Layers {
     /// Merges all layers.
     pub(crate) fn merge(&self) -> Result<Table, LayerError> {
         let mut table = parse(Path::new("config/default.toml"), DEFAULTS)?;
+        overlay(&mut table, self.promoted.clone().unwrap_or_default());
         for path in &self.files {
             let text = std::fs::read_to_string(path)
                 .map_err(|source| LayerError::Unreadable { path: path.clone(), source })?;
@@ -84,11 +97,11 @@ impl Layers {
     }
 }
 
-fn parse(path: &Path, text: &str) -> Result<Table, LayerError> {
+pub(super) fn parse(path: &Path, text: &str) -> Result<Table, LayerError> {
     text.parse().map_err(|source| LayerError::Syntax { path: path.to_owned(), source: Box::new(source) })
 }
 
-fn overlay(below: &mut Table, above: Table) {
+pub(super) fn overlay(below: &mut Table, above: Table) {
     for (key, value) in above {
         match (below.get_mut(&key), value) {
             // A secret is replaced whole: `{ env = … }` over `{ file = … }` must not become both.

@@ -3,9 +3,12 @@
 //! Every default stands in `config/default.toml` and nowhere else; an unknown key is an error.
 
 mod layers;
+pub(crate) mod promoted;
 mod values;
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+use replay::margins::Margins;
 
 use serde::Deserialize;
 use toml::Table;
@@ -29,9 +32,27 @@ pub(crate) struct Config {
     pub(crate) runtime: Runtime,
     pub(crate) console: Console,
     pub(crate) truth: Truth,
+    pub(crate) heartbeat: Heartbeat,
+    pub(crate) trace: Trace,
     pub(crate) log: Log,
+    pub(crate) replay: Replay,
     /// One table for each stage, handed to it unread.
     pub(crate) stages: BTreeMap<String, Table>,
+    #[serde(skip)]
+    origin: Origin,
+}
+
+/// How a configuration came about; no part of it, and never printed: an environment may hold anything.
+#[derive(Clone, Default)]
+struct Origin {
+    layers: Layers,
+    table: Table,
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("..")
+    }
 }
 
 /// Which implementation of a part is used.
@@ -229,6 +250,36 @@ pub(crate) struct Truth {
     pub(crate) deadline: Span,
 }
 
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Heartbeat {
+    /// Zero: none.
+    pub(crate) every: Span,
+}
+
+impl Heartbeat {
+    /// From one beat to the next, if there are any.
+    pub(crate) fn interval(&self) -> Option<Duration> {
+        Some(self.every.0).filter(|every| !every.is_zero())
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Trace {
+    /// Base URL of an OTLP receiver over HTTP; empty: none.
+    pub(crate) otlp: String,
+}
+
+/// How a replay makes way for the live system, and by what it is judged.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Replay {
+    pub(crate) live_oldest_age: Span,
+    pub(crate) give_up_after: Span,
+    pub(crate) margins: Margins,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum LogFormat {
@@ -265,13 +316,38 @@ pub(crate) enum ConfigError {
 impl Config {
     /// Reads and checks all layers.
     pub(crate) fn load(layers: &Layers) -> Result<Self, ConfigError> {
-        Self::of(layers.merge()?)
+        Self::of(layers.clone(), layers.merge()?)
     }
 
-    fn of(table: Table) -> Result<Self, ConfigError> {
-        let config: Self =
-            table.try_into().map_err(|error: toml::de::Error| ConfigError::Shape(error.to_string()))?;
+    /// The same with what was promoted in the data directory, which the layers name.
+    pub(crate) fn in_effect(mut layers: Layers) -> Result<Self, ConfigError> {
+        let config = Self::load(&layers)?;
+        layers.promoted = promoted::read(&config.data_dir)?;
+        if layers.promoted.is_none() { Ok(config) } else { Self::load(&layers) }
+    }
+
+    /// What would be in effect if `overlay` were what was promoted.
+    pub(crate) fn if_promoted(&self, overlay: Table) -> Result<Self, ConfigError> {
+        Self::load(&Layers { promoted: Some(overlay), ..self.origin.layers.clone() })
+    }
+
+    /// This configuration with `overlay` on top of it.
+    pub(crate) fn with(&self, overlay: Table) -> Result<Self, ConfigError> {
+        Self::of(self.origin.layers.clone(), promoted::merged(self.origin.table.clone(), overlay))
+    }
+
+    /// The tables that may decide an answer.
+    pub(crate) fn judged(&self) -> Table {
+        promoted::judged(&self.origin.table)
+    }
+
+    fn of(layers: Layers, table: Table) -> Result<Self, ConfigError> {
+        let mut config: Self = table
+            .clone()
+            .try_into()
+            .map_err(|error: toml::de::Error| ConfigError::Shape(error.to_string()))?;
         config.check()?;
+        config.origin = Origin { layers, table };
         Ok(config)
     }
 
@@ -312,6 +388,18 @@ impl Config {
             if number == 0 {
                 return wrong(key, "is 0; nothing would ever be done");
             }
+        }
+        if let Err(error) = self.replay.margins.check() {
+            return wrong("replay.margins", &error.to_string());
+        }
+        if self.heartbeat.interval().is_some_and(|every| every < Duration::from_secs(1)) {
+            return wrong("heartbeat.every", "is shorter than 1s; \"0s\" is none");
+        }
+        if !self.trace.otlp.is_empty() && !self.trace.otlp.starts_with("http://") {
+            return wrong(
+                "trace.otlp",
+                "is no http:// URL; let a collector on this machine or network take the spans, and send them on by TLS",
+            );
         }
         let day = Duration::from_hours(24);
         for (key, Span(span)) in [
@@ -362,6 +450,41 @@ mod tests {
     }
 
     #[test]
+    fn the_margins_are_those_that_come_with_their_reasons() {
+        let standard: Margins = toml::from_str(replay::margins::STANDARD).expect("margins");
+        assert_eq!(load(&[]).expect("defaults").replay.margins, standard);
+        let error = load(&["replay.margins.alpha=0.9"]).expect_err("an alpha of 0.9").to_string();
+        assert!(error.contains("replay.margins.alpha is 0.9"), "{error}");
+    }
+
+    #[test]
+    fn what_was_promoted_lies_between_the_defaults_and_the_operators_files() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data_dir = format!("data_dir={:?}", folder.path());
+        let site = folder.path().join("site.toml");
+        std::fs::write(&site, "[stages.keyframes]\nmax_beats = 4").expect("written");
+        let layers = || Layers {
+            files: vec![site.clone()],
+            assignments: vec![data_dir.clone(), "model.queue=3".to_owned()],
+            ..Layers::default()
+        };
+        let judged = |layers| Config::in_effect(layers).expect("a configuration").judged();
+        let before = judged(layers());
+        let write = |text: &str| std::fs::write(promoted::path(folder.path()), text).expect("written");
+        write("[stages.keyframes]\nmax_frames = 99\nmax_beats = 2\n[model]\nqueue = 7");
+        let after = judged(layers());
+        assert_eq!(
+            promoted::differences(&before, &after),
+            ["stages.keyframes.max_frames"],
+            "the site's own word stands"
+        );
+
+        write("[broker]\nkind = \"kafka\"");
+        let error = Config::in_effect(layers()).expect_err("a broker").to_string();
+        assert!(error.contains("broker") && error.contains("current.toml"), "{error}");
+    }
+
+    #[test]
     fn an_unknown_key_is_an_error_that_names_it() {
         let error = load(&["console.lisen=127.0.0.1:1"]).expect_err("a typo");
         assert!(error.to_string().contains("lisen"), "{error}");
@@ -387,6 +510,8 @@ mod tests {
             "decode.workers=0",
             "topics.partitions=0",
             "runtime.in_flight=0",
+            "heartbeat.every=\"100ms\"",
+            "trace.otlp=\"https://127.0.0.1:4318\"",
             "database.statement_timeout=\"0s\"",
             "truth.deadline=\"1000years\"",
         ] {

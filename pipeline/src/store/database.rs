@@ -8,6 +8,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use postgres::{Client, Config, NoTls, Transaction};
+use prometheus::{Histogram, HistogramOpts, IntGauge, Registry};
 
 /// Writes that may wait. Small: the sink waits for each anyway, and backpressure belongs into Kafka.
 const WRITE_QUEUE: usize = 4;
@@ -84,11 +85,41 @@ impl Role {
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
+/// Seconds of a transaction: from a row in process to a statement's timeout.
+const WRITE: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0];
+
+/// How busy the door is.
+#[derive(Clone)]
+struct DatabaseMetrics {
+    write: Histogram,
+    in_use: IntGauge,
+    most: IntGauge,
+}
+
+impl DatabaseMetrics {
+    fn new() -> Result<Self, prometheus::Error> {
+        let metrics = Self {
+            write: Histogram::with_opts(
+                HistogramOpts::new(
+                    "prescreen_db_write_seconds",
+                    "Seconds of one write transaction, its wait for the connection apart.",
+                )
+                .buckets(WRITE.to_vec()),
+            )?,
+            in_use: IntGauge::new("prescreen_db_pool_in_use", "Connections at work.")?,
+            most: IntGauge::new("prescreen_db_pool_max", "Connections that this process makes at most.")?,
+        };
+        metrics.most.set(1);
+        Ok(metrics)
+    }
+}
+
 /// A handle to the database thread. Cloning it is cheap; the thread ends when the last handle is gone.
 #[derive(Clone)]
 pub(crate) struct Database {
     writes: Sender<Job>,
     reads: Sender<Job>,
+    metrics: DatabaseMetrics,
 }
 
 impl Database {
@@ -96,12 +127,21 @@ impl Database {
     pub(crate) fn start(mut config: Config, statement_timeout: Duration) -> std::io::Result<Self> {
         config.connect_timeout(CONNECT).application_name("prescreen");
         config.keepalives_idle(SILENCE).tcp_user_timeout(SILENCE);
+        let metrics = DatabaseMetrics::new().map_err(std::io::Error::other)?;
+        let in_use = metrics.in_use.clone();
         let (writes, write_jobs) = bounded(WRITE_QUEUE);
         let (reads, read_jobs) = bounded(READ_QUEUE);
         thread::Builder::new().name("database".to_owned()).spawn(move || {
-            serve(Connection { config, statement_timeout, client: None }, &write_jobs, &read_jobs);
+            serve(Connection { config, statement_timeout, client: None }, &write_jobs, &read_jobs, &in_use);
         })?;
-        Ok(Self { writes, reads })
+        Ok(Self { writes, reads, metrics })
+    }
+
+    /// Declares on `registry` how busy the database is.
+    pub(crate) fn declare(&self, registry: &Registry) -> Result<(), prometheus::Error> {
+        registry.register(Box::new(self.metrics.write.clone()))?;
+        registry.register(Box::new(self.metrics.in_use.clone()))?;
+        registry.register(Box::new(self.metrics.most.clone()))
     }
 
     /// Runs `work` as one transaction and waits for it. The caller waits for a place in the queue.
@@ -110,7 +150,7 @@ impl Database {
         role: Role,
         work: impl FnOnce(&mut Transaction<'_>) -> Result<T, postgres::Error> + Send + 'static,
     ) -> Result<T, DatabaseError> {
-        let (job, answer) = job(role, work);
+        let (job, answer) = job(role, work, Some(self.metrics.write.clone()));
         self.writes.send(job).map_err(|_| DatabaseError::Closed)?;
         answer.recv().map_err(|_| DatabaseError::Panicked)?
     }
@@ -121,7 +161,7 @@ impl Database {
         role: Role,
         work: impl FnOnce(&mut Transaction<'_>) -> Result<T, postgres::Error> + Send + 'static,
     ) -> Result<T, DatabaseError> {
-        let (job, answer) = job(role, work);
+        let (job, answer) = job(role, work, None);
         self.reads
             .try_send(job)
             .map_err(|error| if error.is_full() { DatabaseError::Busy } else { DatabaseError::Closed })?;
@@ -149,17 +189,20 @@ type Answer<T> = Receiver<Result<T, DatabaseError>>;
 fn job<T: Send + 'static>(
     role: Role,
     work: impl FnOnce(&mut Transaction<'_>) -> Result<T, postgres::Error> + Send + 'static,
+    seconds: Option<Histogram>,
 ) -> (Job, Answer<T>) {
     let (sender, answer) = bounded(1);
     let job: Job = Box::new(move |connection| {
+        let timer = seconds.map(|seconds| seconds.start_timer());
         let result = connection.transaction(role, work).map_err(DatabaseError::of);
+        drop(timer);
         // A caller that is gone needs no answer.
         let _ = sender.send(result);
     });
     (job, answer)
 }
 
-fn serve(mut connection: Connection, writes: &Receiver<Job>, reads: &Receiver<Job>) {
+fn serve(mut connection: Connection, writes: &Receiver<Job>, reads: &Receiver<Job>, in_use: &IntGauge) {
     // `select!` picks at random among ready queues, so reads pass between write batches and neither starves.
     loop {
         let job = select! {
@@ -167,9 +210,11 @@ fn serve(mut connection: Connection, writes: &Receiver<Job>, reads: &Receiver<Jo
             recv(reads) -> job => job,
         };
         let Ok(job) = job else { return };
+        in_use.set(1);
         if catch_unwind(AssertUnwindSafe(|| job(&mut connection))).is_err() {
             connection.client = None;
         }
+        in_use.set(0);
     }
 }
 

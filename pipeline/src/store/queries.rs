@@ -19,10 +19,10 @@ pub(crate) fn state_counts(
     let since = now.checked_sub(deadline).unwrap_or(Timestamp::UNIX_EPOCH);
     database.read(Role::App, move |sql| {
         let row = sql.query_one(
-            "SELECT count(*), count(*) FILTER (WHERE state = 'in_progress' AND coalesce(received_at, first_seen_at) >= $2),
+            "SELECT count(*), count(*) FILTER (WHERE state = 'in_progress' AND coalesce(redriven_at, received_at, first_seen_at) >= $2),
                 count(*) FILTER (WHERE state = 'reported'), count(*) FILTER (WHERE state = 'rejected'),
                 count(*) FILTER (WHERE state = 'dead_lettered'), count(*) FILTER (WHERE state = 'superseded'),
-                count(*) FILTER (WHERE state = 'in_progress' AND coalesce(received_at, first_seen_at) < $2)
+                count(*) FILTER (WHERE state = 'in_progress' AND coalesce(redriven_at, received_at, first_seen_at) < $2)
              FROM prescreen.studies WHERE run_id = $1",
             &[&run, &since],
         )?;
@@ -69,9 +69,10 @@ pub(crate) fn studies(
         let rows = sql.query(
             &format!(
                 "SELECT {STUDY_COLUMNS} FROM prescreen.studies WHERE run_id = $1 AND ($2::text IS NULL OR state = $2)
-                 AND ($3::text IS NULL OR study_uid = $3) ORDER BY first_seen_at DESC, study_uid, revision DESC LIMIT $4"
+                 AND ($3::text IS NULL OR study_uid = $3) AND ($5::timestamptz IS NULL OR coalesce(received_at, first_seen_at) >= $5)
+                 ORDER BY first_seen_at DESC, study_uid, revision DESC LIMIT $4"
             ),
-            &[&run, &filter.state, &study, &limit],
+            &[&run, &filter.state, &study, &limit, &filter.since],
         )?;
         Ok(rows.iter().map(study_row).collect())
     })

@@ -3,10 +3,12 @@
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use runtime::Record;
 use schemas::{
-    DeadLetter, Digest, Envelope, FindingsInferred, Inference, InstanceGated, KeyframesExtracted, Message,
-    ReportIssued, StudyAccepted, StudyAcquired, StudyRejected, Verdict, decode,
+    BlobRef, Class, DeadLetter, Digest, Envelope, FindingsInferred, GatedInstance, Inference, InstanceGated,
+    KeyframesExtracted, Message, ReportIssued, RunId, StudyAccepted, StudyAcquired, StudyRejected, Verdict,
+    decode,
 };
 
+use super::heartbeats;
 use crate::word::word;
 
 /// A record that the store cannot keep. Its text never repeats the payload.
@@ -20,6 +22,8 @@ pub(super) enum Unstorable {
     Payload(#[from] schemas::DecodeError),
     #[error("envelope and payload name different studies or revisions")]
     Contradiction,
+    #[error("a heartbeat outside run heartbeat, or another record in it")]
+    Heartbeat,
     #[error("event time {0} is outside the years 2000 to 2100")]
     Time(Timestamp),
     #[error("database refuses the record's data (SQLSTATE {0})")]
@@ -65,6 +69,10 @@ impl Subject {
         let envelope = Envelope::from_headers(record.headers.iter())?;
         let revision = envelope.revision.0;
         let revision = i32::try_from(revision).map_err(|_| Unstorable::Revision(revision))?;
+        // Lists and counts go by the run: nothing may pass for a study by its run and for a heartbeat by its class.
+        if (envelope.class == Class::Heartbeat) != (envelope.run == RunId::heartbeat()) {
+            return Err(Unstorable::Heartbeat);
+        }
         Ok(Self { envelope, revision })
     }
 
@@ -83,13 +91,17 @@ pub(super) struct Event {
     pub(super) month: Date,
     pub(super) summary: String,
     pub(super) digest: Digest,
+    /// Of a heartbeat: what it names, to be removed with it.
+    pub(super) blobs: Vec<BlobRef>,
 }
 
 /// What an event changes beside the timeline.
 #[derive(Debug)]
 pub(super) enum Effect {
     Received(Box<StudyAcquired>),
-    Accepted,
+    Accepted(Vec<GatedInstance>),
+    /// Keyframes of each clip.
+    Extracted(Vec<usize>),
     Nothing,
     Inferred(Box<FindingsInferred>),
     Reported(Box<ReportIssued>),
@@ -113,14 +125,36 @@ impl Row {
         if !(2000..=2100).contains(&day.year()) {
             return Err(Unstorable::Time(subject.envelope.time));
         }
+        let blobs = match subject.envelope.class {
+            Class::Heartbeat => heartbeats::blobs_of(&record.payload),
+            Class::Clinical => Vec::new(),
+        };
         let event = Event {
             subject,
+            blobs,
             topic: base.to_owned(),
             month: day.first_of_month(),
             summary,
             digest: Digest::of(&record.payload),
         };
         Ok(Self::Event { event, effect })
+    }
+
+    /// Whether a person's study is behind it: no heartbeat, and no run other than the live one.
+    pub(super) fn is_clinical(&self) -> bool {
+        let subject = match self {
+            Self::Event { event, .. } => Some(&event.subject),
+            Self::Gated { subject, .. } => Some(subject),
+            Self::Dead { subject, .. } => subject.as_ref(),
+        };
+        // A dead record that names no study is a fault of ours until shown otherwise.
+        subject.is_none_or(|subject| subject.envelope.is_clinical())
+    }
+
+    /// The envelope of a heartbeat that went on from a step.
+    pub(super) fn heartbeat(&self) -> Option<&Envelope> {
+        let Self::Event { event, .. } = self else { return None };
+        Some(&event.subject.envelope).filter(|envelope| envelope.class == Class::Heartbeat)
     }
 
     pub(super) fn month(&self) -> Option<Date> {
@@ -144,11 +178,16 @@ fn effect(topic: &str, record: &Record, envelope: &Envelope) -> Result<(String, 
     } else if topic == StudyAccepted::TOPIC.name {
         let message: StudyAccepted = read(record, envelope)?;
         let fit = message.instances.iter().filter(|one| one.applicable && one.verdict != Verdict::Reject);
-        (format!("{} of {} instance(s) fit", fit.count(), message.instances.len()), Effect::Accepted)
+        (
+            format!("{} of {} instance(s) fit", fit.count(), message.instances.len()),
+            Effect::Accepted(message.instances),
+        )
     } else if topic == KeyframesExtracted::TOPIC.name {
         let message: KeyframesExtracted = read(record, envelope)?;
-        let keyframes: usize = message.clips.iter().map(|clip| clip.keyframes.len()).sum();
-        (format!("{keyframes} keyframe(s) of {} clip(s)", message.clips.len()), Effect::Nothing)
+        let keyframes: Vec<usize> = message.clips.iter().map(|clip| clip.keyframes.len()).collect();
+        let summary =
+            format!("{} keyframe(s) of {} clip(s)", keyframes.iter().sum::<usize>(), keyframes.len());
+        (summary, Effect::Extracted(keyframes))
     } else if topic == FindingsInferred::TOPIC.name {
         let message: FindingsInferred = read(record, envelope)?;
         let summary = match &message.inference {

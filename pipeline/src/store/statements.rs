@@ -3,10 +3,11 @@
 use jiff::{SignedDuration, Timestamp};
 use postgres::{Transaction, types::Json};
 use schemas::{
-    DeadLetter, Digest, FindingsInferred, Inference, InstanceGated, ReportIssued, RunId, StudyAcquired,
-    StudyRejected,
+    DeadLetter, Digest, FindingsInferred, GatedInstance, Inference, InstanceGated, ReportIssued, RunId,
+    StudyAcquired, StudyRejected,
 };
 
+use super::heartbeats;
 use super::row::{Effect, Event, Place, Row, Subject, deciding_code, is_provisional};
 use crate::word::word;
 
@@ -19,7 +20,7 @@ const FOLDER: &str = "folder";
 /// hospital makes some 100,000 a day.
 const KEEP_GATES: SignedDuration = SignedDuration::from_hours(48);
 
-/// What happened while writing one batch, to be counted after its commit.
+/// What clinical records did while one batch was written, to be counted after its commit.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     /// Records that came again.
@@ -28,8 +29,18 @@ pub(super) struct Tally {
     pub(super) divergent: u64,
     /// Studies the gate accepted.
     pub(super) accepted: u64,
-    /// Reports stored, by certainty.
-    pub(super) reports: Vec<String>,
+    /// Reports stored: their certainty, and why those abstain that do.
+    pub(super) reports: Vec<(String, Option<String>)>,
+    /// Widths of their intervals.
+    pub(super) intervals: Vec<f64>,
+    /// Why the gate rejected studies: the codes that decided.
+    pub(super) rejections: Vec<String>,
+    /// Instances of the studies accepted or rejected.
+    pub(super) gated: Vec<GatedInstance>,
+    /// Keyframes of each clip.
+    pub(super) keyframes: Vec<usize>,
+    /// Shares of the model's askings that agree with its answers.
+    pub(super) confidence: Vec<f64>,
     /// Reports stored with an interval, and of which run: what the drift monitors look at.
     pub(super) calibrated: Vec<(RunId, ReportIssued)>,
     /// Revisions that reached a terminal state.
@@ -51,14 +62,27 @@ impl Row {
         now: Timestamp,
         tally: &mut Tally,
     ) -> Result<(), postgres::Error> {
+        // What the system asks of itself is stored and not counted.
+        let mut aside = Tally::default();
+        let tally = if self.is_clinical() { tally } else { &mut aside };
         match self {
             Self::Event { event, effect } => {
                 let delivery = event.write(sql, now, tally)?;
+                heartbeats::note(sql, event.subject.key().1, &event.blobs, now)?;
                 ensure_study(sql, event.subject.key(), now, tally)?;
                 match effect {
                     Effect::Received(acquired) => receive(sql, event, acquired),
-                    Effect::Accepted => {
-                        tally.accepted += u64::from(delivery == Delivery::First);
+                    Effect::Accepted(instances) => {
+                        if delivery == Delivery::First {
+                            tally.accepted += 1;
+                            tally.gated.extend_from_slice(instances);
+                        }
+                        Ok(())
+                    }
+                    Effect::Extracted(keyframes) => {
+                        if delivery == Delivery::First {
+                            tally.keyframes.extend_from_slice(keyframes);
+                        }
                         Ok(())
                     }
                     Effect::Nothing => Ok(()),
@@ -202,7 +226,8 @@ fn issue(
                 )?;
             }
         }
-        tally.reports.push(certainty.clone());
+        tally.reports.push((certainty.clone(), abstention.clone()));
+        tally.intervals.extend(report.ef.as_ref().and_then(|ef| ef.interval).map(|[low, high]| high - low));
         if report.calibration.is_some() {
             tally.calibrated.push((envelope.run.clone(), report.clone()));
         }
@@ -226,6 +251,11 @@ fn keep_findings(
          VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
         &[&run, &study, &revision, &envelope.id.0, &envelope.time, &Json(findings), &digest],
     )?;
+    if written > 0
+        && let Some(evidence) = findings.evidence.as_ref().filter(|evidence| evidence.askings > 0)
+    {
+        tally.confidence.push(f64::from(evidence.agreeing) / f64::from(evidence.askings));
+    }
     if written == 0 && delivery == Delivery::First {
         let other = "SELECT payload_sha256 <> $4 FROM prescreen.inferences
             WHERE run_id = $1 AND study_uid = $2 AND revision = $3";
@@ -255,6 +285,10 @@ fn reject(
             &Json(&rejected.rejection), &digest,
         ],
     )?;
+    if written > 0 {
+        tally.rejections.push(code.clone());
+        tally.gated.extend_from_slice(&rejected.rejection.instances);
+    }
     if written == 0 && delivery == Delivery::First {
         let other = "SELECT payload_sha256 <> $4 FROM prescreen.rejections
             WHERE run_id = $1 AND study_uid = $2 AND revision = $3";
@@ -333,15 +367,19 @@ fn bury(
     let (run, study, revision) = (key.map(|key| key.0), key.map(|key| key.1), key.map(|key| key.2));
     let written = sql.execute(
         "INSERT INTO prescreen.dead_letters (topic, partition, \"offset\", run_id, study_uid, revision, stage, cause, detail,
-            attempts, died_at, dlq_topic, dlq_partition, dlq_offset)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING",
+            attempts, died_at, dlq_topic, dlq_partition, dlq_offset, event_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING",
         &[
             &letter.topic, &letter.partition, &letter.offset, &run, &study, &revision, &letter.stage, &letter.cause.as_str(),
             &letter.detail, &i32::try_from(letter.attempts).unwrap_or(i32::MAX), &letter.time, &place.topic,
-            &place.partition, &place.offset,
+            &place.partition, &place.offset, &subject.map(|subject| subject.envelope.id.0),
         ],
     )?;
-    tally.suppressed += u64::from(written == 0);
+    if written == 0 {
+        // Its study ended in the transaction that wrote the row, and may have gone on by a redrive since.
+        tally.suppressed += 1;
+        return Ok(());
+    }
     let Some(key) = key.filter(|_| !is_provisional(&letter.topic)) else { return Ok(()) };
     ensure_study(sql, key, now, tally)?;
     end_study(sql, key, ("dead_lettered", letter.cause.as_str()), now, tally)

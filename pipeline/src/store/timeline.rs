@@ -11,7 +11,7 @@ pub(crate) fn timeline(
     run: &RunId,
     study: &StudyUid,
 ) -> Result<Option<StudyTimeline>, DatabaseError> {
-    let filter = StudyFilter { state: None, study_uid: Some(study.clone()), limit: 100 };
+    let filter = StudyFilter { study_uid: Some(study.clone()), limit: 100, ..StudyFilter::default() };
     let mut revisions = studies(database, run, &filter)?;
     if revisions.is_empty() {
         return Ok(None);
@@ -26,7 +26,7 @@ pub(crate) fn timeline(
             &[&study, &run],
         )?;
         let dead = sql.query(
-            "SELECT topic, partition, \"offset\", stage, cause, detail, attempts, died_at FROM prescreen.dead_letters
+            "SELECT topic, partition, \"offset\", stage, cause, detail, attempts, died_at, redriven_at FROM prescreen.dead_letters
              WHERE study_uid = $1 AND run_id = $2 ORDER BY died_at LIMIT 1000",
             &[&study, &run],
         )?;
@@ -62,6 +62,7 @@ pub(crate) fn timeline(
                     detail: row.get(5),
                     attempts: row.get(6),
                     at: row.get(7),
+                    redriven_at: row.get(8),
                 })
                 .collect(),
             report: report.map(|row| row.get(0)),

@@ -6,94 +6,25 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use jiff::{Timestamp, civil::Date};
-use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 use runtime::{Record, Sink};
 use stage::{BatchLimits, StageError};
 
-use crate::drift::Drift;
+use crate::{drift::Drift, heartbeat::HeartbeatAges};
 
 use super::{
-    Database, DatabaseError, Role,
+    Database, DatabaseError, Role, StoreMetrics,
     row::{Place, Row, Unstorable},
-    statements::{Ended, Tally},
+    statements::Tally,
 };
-
-/// Seconds from closing to terminal state: from an untrained model's second to a night's outage.
-const END_TO_END: [f64; 12] = [1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 28800.0];
-
-/// What the store counts.
-#[derive(Clone)]
-pub(crate) struct StoreMetrics {
-    duplicates_suppressed: IntCounter,
-    duplicate_divergent: IntCounter,
-    terminal: IntCounterVec,
-    accepted: IntCounter,
-    reports: IntCounterVec,
-    end_to_end: HistogramVec,
-}
-
-impl StoreMetrics {
-    /// Declares the metrics on `registry`.
-    pub(crate) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let metrics = Self {
-            duplicates_suppressed: IntCounter::new(
-                "prescreen_duplicates_suppressed_total",
-                "Records that came again and changed nothing.",
-            )?,
-            duplicate_divergent: IntCounter::new(
-                "prescreen_duplicate_divergent_total",
-                "Records that came again with another payload; the first one stands.",
-            )?,
-            terminal: IntCounterVec::new(
-                Opts::new("prescreen_studies_terminal_total", "Studies that reached a terminal state."),
-                &["state"],
-            )?,
-            accepted: IntCounter::new("prescreen_studies_accepted_total", "Studies accepted by the gate.")?,
-            reports: IntCounterVec::new(
-                Opts::new("prescreen_reports_total", "Reports stored, by certainty."),
-                &["certainty"],
-            )?,
-            end_to_end: HistogramVec::new(
-                HistogramOpts::new(
-                    "prescreen_study_end_to_end_seconds",
-                    "Seconds from a study's closing to its terminal state.",
-                )
-                .buckets(END_TO_END.to_vec()),
-                &["priority"],
-            )?,
-        };
-        registry.register(Box::new(metrics.duplicates_suppressed.clone()))?;
-        registry.register(Box::new(metrics.duplicate_divergent.clone()))?;
-        registry.register(Box::new(metrics.terminal.clone()))?;
-        registry.register(Box::new(metrics.accepted.clone()))?;
-        registry.register(Box::new(metrics.reports.clone()))?;
-        registry.register(Box::new(metrics.end_to_end.clone()))?;
-        Ok(metrics)
-    }
-
-    fn count(&self, tally: Tally) {
-        self.duplicates_suppressed.inc_by(tally.suppressed);
-        self.duplicate_divergent.inc_by(tally.divergent);
-        self.accepted.inc_by(tally.accepted);
-        for certainty in tally.reports {
-            self.reports.with_label_values(&[certainty]).inc();
-        }
-        for Ended { state, took } in tally.ended {
-            self.terminal.with_label_values(&[state]).inc();
-            if let Some((priority, seconds)) = took {
-                // Two clocks: intake's and the store's.
-                self.end_to_end.with_label_values(&[priority]).observe(seconds.max(0.0));
-            }
-        }
-    }
-}
 
 /// The sink.
 pub(crate) struct StoreWriter {
     database: Database,
-    metrics: StoreMetrics,
+    pub(super) metrics: StoreMetrics,
     /// Without a calibration set there is nothing to watch.
     drift: Option<Drift>,
+    /// Absent where there is no heartbeat.
+    heartbeats: Option<HeartbeatAges>,
     /// Months whose partition is known to be there.
     months: BTreeSet<Date>,
 }
@@ -101,13 +32,19 @@ pub(crate) struct StoreWriter {
 impl StoreWriter {
     /// A writer on `database`.
     pub(crate) fn new(database: Database, metrics: StoreMetrics, drift: Option<Drift>) -> Self {
-        Self { database, metrics, drift, months: BTreeSet::new() }
+        Self { database, metrics, drift, heartbeats: None, months: BTreeSet::new() }
+    }
+
+    /// The same, telling `ages` of each heartbeat stored.
+    pub(crate) fn with_heartbeats(self, ages: Option<HeartbeatAges>) -> Self {
+        Self { heartbeats: ages, ..self }
     }
 
     /// Writes `rows` and how far the store has come as one transaction.
     fn store(&mut self, rows: Vec<Arc<Row>>, places: Vec<Place>) -> Result<(), DatabaseError> {
         let months: BTreeSet<Date> = rows.iter().filter_map(|row| row.month()).collect();
         let new_months: Vec<Date> = months.difference(&self.months).copied().collect();
+        let written = rows.clone();
         let tally = self.database.write(Role::App, move |sql| {
             let mut tally = Tally::default();
             let now = Timestamp::now();
@@ -128,6 +65,9 @@ impl StoreWriter {
             Ok(tally)
         })?;
         self.months.extend(months);
+        if let Some(ages) = &self.heartbeats {
+            written.iter().filter_map(|row| row.heartbeat()).for_each(|envelope| ages.passed(envelope));
+        }
         if let Some(drift) = &mut self.drift {
             for (run, report) in &tally.calibrated {
                 drift.observe(run, [report]);

@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
@@ -24,7 +24,8 @@ use crate::{
     config::Config,
     data_dir::{ApiEntry, DataDir},
     exit::Failure,
-    site::{LiveSite, exposition},
+    heartbeat::{Pulse, PulseParts},
+    site::{LiveSite, Promotions, SiteMetrics, exposition},
     store::Database,
     truth::Truth,
 };
@@ -39,6 +40,7 @@ pub(super) struct Edge {
     tasks: Vec<JoinHandle<()>>,
     publisher: Option<(Sender<()>, thread::JoinHandle<()>)>,
     arrivals: Option<ArrivalGate>,
+    pulse: Option<Pulse>,
     /// Owns spool and journal; ends when the last handle of `intake` is gone.
     spool: Option<thread::JoinHandle<()>>,
     backlog: Option<Backlog>,
@@ -68,6 +70,7 @@ impl Edge {
             tasks: Vec::new(),
             publisher: None,
             arrivals: None,
+            pulse: None,
             spool: None,
             backlog: None,
             truth: None,
@@ -109,7 +112,12 @@ impl Edge {
         self.spool = Some(spool);
         let publisher = Publisher {
             intake: intake.clone(),
-            announce: LiveAnnounce::new(shared.client.clone(), database.clone(), shared.blobs.clone()),
+            announce: LiveAnnounce::new(
+                shared.client.clone(),
+                database.clone(),
+                shared.blobs.clone(),
+                shared.spans.clone(),
+            ),
             blobs: shared.blobs.clone(),
             run: RunId::live(),
             backoff: Backoff {
@@ -123,12 +131,25 @@ impl Edge {
             let parts = GateParts {
                 config: stage_config::<QualityGate>(&mut shared.config.stages.clone())?,
                 blobs: shared.blobs.clone(),
-                frames: Arc::new(decode_workers(&shared.config, &shared.blobs, config.arrival_gates)?),
+                frames: Arc::new(
+                    decode_workers(&shared.config, &shared.blobs, config.arrival_gates)?
+                        .with_metrics(shared.frame_metrics.clone()),
+                ),
                 client: shared.client.clone(),
+                spans: shared.spans.clone(),
                 threads: config.arrival_gates,
                 queue: config.arrival_queue,
             };
             self.arrivals = Some(ArrivalGate::start(&intake, parts, registry)?);
+        }
+        if let Some(every) = shared.config.heartbeat.interval() {
+            self.pulse = Some(Pulse::start(PulseParts {
+                every,
+                client: shared.client.clone(),
+                spans: shared.spans.clone(),
+                blobs: shared.blobs.clone(),
+                database: database.clone(),
+            })?);
         }
         let listener = self.runtime.block_on(TcpListener::bind(config.listen)).map_err(|error| {
             Failure::from(format!("cannot listen on {} for DICOM (intake.listen): {error}", config.listen))
@@ -147,7 +168,8 @@ impl Edge {
         database: &Database,
         data_dir: &DataDir,
     ) -> Result<(), Failure> {
-        let backlog = Backlog::start(&shared.client, shared.metrics.clone(), registry.clone())?;
+        let switches = shared.switches.clone();
+        let backlog = Backlog::start(&shared.client, shared.metrics.clone(), registry.clone(), switches)?;
         let deadline = shared.config.truth.deadline.0;
         let truth = Truth::start(database, registry, deadline)?;
         let uploads = data_dir.path().join("uploads");
@@ -161,7 +183,13 @@ impl Edge {
             intake: self.intake.clone(),
             blobs: shared.blobs.clone(),
             registry: registry.clone(),
+            metrics: SiteMetrics::register(registry)?,
+            promotions: Promotions::new(shared.config.clone(), data_dir.path().to_owned()),
             backlog: backlog.latest(),
+            client: shared.client.clone(),
+            log_key: shared.log_key.clone(),
+            switches: shared.switches.clone(),
+            redriving: Mutex::default(),
             deadline,
         };
         let secret = uuid::Uuid::new_v4().simple().to_string() + &uuid::Uuid::new_v4().simple().to_string();
@@ -213,8 +241,9 @@ impl Edge {
         let _ = self.stop.send(true);
         // A connection that does not end in time is cut below.
         wait(|| self.tasks.iter().all(JoinHandle::is_finished), hurry);
-        let gates = self.arrivals.take().map(ArrivalGate::stop).unwrap_or_default();
-        wait(|| gates.iter().all(thread::JoinHandle::is_finished), hurry);
+        let mut steps = self.arrivals.take().map(ArrivalGate::stop).unwrap_or_default();
+        steps.extend(self.pulse.take().map(Pulse::stop));
+        wait(|| steps.iter().all(thread::JoinHandle::is_finished), hurry);
         if let Some((stop, publisher)) = self.publisher.take() {
             drop(stop);
             wait(|| publisher.is_finished(), hurry);

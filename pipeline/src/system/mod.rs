@@ -1,7 +1,7 @@
 //! Everything that runs in one process, started in order and stopped in reverse.
 //!
 //! ```text
-//!   start:  data directory ▶ broker ▶ topics ▶ database, tables ▶ blobs, decode workers ▶ model ▶ stages, store ▶ ports
+//!   start:  data directory ▶ broker ▶ topics ▶ database, tables ▶ pauses ▶ blobs, decode workers ▶ model ▶ stages, store ▶ ports
 //!   stop:   ports ▶ publisher, while stages and store drain (deadline) ▶ model ▶ database ▶ broker
 //! ```
 //!
@@ -29,22 +29,25 @@ use intake::Intake;
 use prometheus::Registry;
 use runtime::{
     Client, Exit, InFlight, LogKey, Memo, Metrics, RetryPolicy, Run, RunSettings, Shutdown, Solitude,
+    trace::Spans,
 };
-use services::ObjectBlobs;
+use services::{FrameMetrics, ObjectBlobs};
 use stage::Services;
 
 use crate::{
     build_info,
     config::{BlobsKind, Config},
+    control::{Control, Switches},
     data_dir::DataDir,
     exit::Failure,
     store::Database,
+    trace::Tracing,
 };
-pub(crate) use catalogue::{Roles, entries, topics};
+pub(crate) use catalogue::{Entry, Roles, entries, topics};
 use edge::Edge;
-pub(crate) use parts::{Model, Parts, decode_pool, open_blobs, start_engine, topic_specs};
+pub(crate) use parts::{Model, Parts, client, decode_pool, open_blobs, start_engine, topic_specs};
 use stages::{RoleThread, StageParts, start_stages, start_store};
-pub(crate) use stages::{check_stages, stage_config};
+pub(crate) use stages::{Tables, check_stages, resolved_table, stage_config};
 
 /// The store's name as a consumer: metric label and part of its group.
 pub(crate) const STORE: &str = "store";
@@ -73,7 +76,10 @@ pub(crate) struct System {
     ended: Receiver<Ended>,
     shutdown: Shutdown,
     drain_deadline: Duration,
+    _control: Control,
     _engine: Option<Engine>,
+    /// After whoever makes spans.
+    _tracing: Option<Tracing>,
     parts: Parts,
     _data_dir: DataDir,
 }
@@ -84,8 +90,11 @@ struct Shared {
     client: Client,
     blobs: Arc<ObjectBlobs>,
     metrics: Metrics,
+    frame_metrics: FrameMetrics,
     log_key: LogKey,
+    spans: Spans,
     shutdown: Shutdown,
+    switches: Switches,
     solitude: Solitude,
     state_dir: PathBuf,
     /// This process among its like; the same after a restart.
@@ -106,6 +115,7 @@ impl Shared {
             memo: if options.memo { Memo::On } else { Memo::Off },
             drain_deadline: options.drain_deadline.0,
             position_stall: options.position_stall.0,
+            spans: self.spans.clone(),
             ..RunSettings::new(&self.state_dir)
         };
         let mut client = self.client.clone();
@@ -119,6 +129,7 @@ impl Shared {
             metrics: self.metrics.clone(),
             log_key: self.log_key.clone(),
             shutdown: self.shutdown.clone(),
+            pause: self.switches.of(name),
             solitude: self.solitude.clone(),
         }
     }
@@ -145,31 +156,48 @@ impl System {
         runtime::topics::ensure(&parts.client, &topic_specs(config))?;
         parts::prepare_tables(config, &parts.database)?;
 
+        let control = Control::start(&parts.client)?;
+
         let registry = Registry::new();
-        build_info::register(&registry)?;
+        parts.database.declare(&registry)?;
+        // A new key for each start: hashes in logs and spans lead from line to line, never back to a study.
+        let log_key = LogKey::new(uuid::Uuid::new_v4().as_bytes());
+        let instance = data_dir.instance()?;
+        let (tracing, spans) = match config.trace.otlp.as_str() {
+            "" => (None, Spans::off()),
+            otlp => {
+                let (tracing, spans) = Tracing::start(otlp, &instance, log_key.clone(), &registry)?;
+                (Some(tracing), spans)
+            }
+        };
         let shared = Arc::new(Shared {
             config: config.clone(),
             client: parts.client.clone(),
             blobs: open_blobs(config, root)?,
             metrics: Metrics::register(&registry)?,
-            // A new key for each start: hashes in logs lead from line to line, never back to a study.
-            log_key: LogKey::new(uuid::Uuid::new_v4().as_bytes()),
+            frame_metrics: FrameMetrics::register(&registry)?,
+            log_key,
+            spans,
             shutdown: Shutdown::new(),
+            switches: control.switches(),
             solitude: Solitude::default(),
             state_dir: root.join("runtime"),
-            instance: data_dir.instance()?,
+            instance,
         });
 
         let (report, ended) = bounded(ENDINGS);
         let mut runs = Vec::new();
-        let mut model = None;
+        let (mut model, mut model_digest) = (None, None);
         if !roles.stages.is_empty() {
-            let Model { backend, engine } = Model::start(config, root)?;
+            let Model { backend, engine } = Model::counted(config, root, &registry)?;
             model = engine;
+            model_digest = Some(backend.identity().digest.to_string());
             let parts = StageParts {
                 shared: Arc::clone(&shared),
                 services: Services { model: backend },
-                frames: Arc::new(decode_pool(config, &shared.blobs)?),
+                frames: Arc::new(
+                    decode_pool(config, &shared.blobs)?.with_metrics(shared.frame_metrics.clone()),
+                ),
                 report: report.clone(),
             };
             runs = start_stages(parts, &config.stages, &roles.stages)?;
@@ -177,6 +205,7 @@ impl System {
         if roles.store {
             runs.push(start_store(Arc::clone(&shared), &parts.database, &registry, report)?);
         }
+        build_info::register(&registry, config, model_digest)?;
         let edge = Edge::open(&shared, roles, &registry, &parts.database, &data_dir)?;
         Ok(Self {
             edge: Some(edge),
@@ -184,7 +213,9 @@ impl System {
             ended,
             shutdown: shared.shutdown.clone(),
             drain_deadline: config.runtime.drain_deadline.0,
+            _control: control,
             _engine: model,
+            _tracing: tracing,
             parts,
             _data_dir: data_dir,
         })

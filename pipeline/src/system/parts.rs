@@ -9,6 +9,8 @@ use glm46v::{
     CacheUse, Checkpoint, ComputeInfo, Determinism, DeviceChoice, Engine, EngineOptions, Gigabytes, Names,
     WeightFormat,
 };
+use inference_metrics::{EngineMetrics, RemoteMetrics};
+use prometheus::Registry;
 use runtime::Client;
 use services::{DecodePool, DecodePoolConfig, EngineBackend, ObjectBlobs, OpenAiBackend, OpenAiConfig};
 use stage::ModelBackend;
@@ -73,11 +75,7 @@ impl Parts {
             #[cfg(not(feature = "embedded"))]
             DatabaseKind::Embedded => String::new(),
         };
-        let mut properties = config.broker.properties.clone();
-        for (name, secret) in &config.broker.secrets {
-            properties.insert(name.clone(), secret.read().map_err(Failure::usage)?);
-        }
-        let client = Client { bootstrap, properties };
+        let client = client(config, bootstrap)?;
         // The parser's own message may repeat a part of the password.
         let reach = url.parse().map_err(|_| {
             Failure::usage(
@@ -96,6 +94,15 @@ impl Parts {
     }
 }
 
+/// A client of the broker at `bootstrap`, with the properties of `config`.
+pub(crate) fn client(config: &Config, bootstrap: String) -> Result<Client, Failure> {
+    let mut properties = config.broker.properties.clone();
+    for (name, secret) in &config.broker.secrets {
+        properties.insert(name.clone(), secret.read().map_err(Failure::usage)?);
+    }
+    Ok(Client { bootstrap, properties })
+}
+
 /// The topics with their settings under `config`.
 pub(crate) fn topic_specs(config: &Config) -> Vec<runtime::topics::TopicSpec> {
     let (partitions, replication) = match config.broker.kind {
@@ -104,6 +111,13 @@ pub(crate) fn topic_specs(config: &Config) -> Vec<runtime::topics::TopicSpec> {
     };
     let topics = topics();
     let names = topics.iter().flat_map(|topic| [topic.name.to_owned(), topic.urgent(), topic.dead_letters()]);
+    let control = runtime::topics::TopicSpec {
+        name: schemas::CONTROL_TOPIC.to_owned(),
+        // One order of what operators ask for.
+        partitions: 1,
+        replication,
+        cleanup: runtime::topics::Cleanup::Compact,
+    };
     names
         .map(|name| runtime::topics::TopicSpec {
             name,
@@ -111,6 +125,7 @@ pub(crate) fn topic_specs(config: &Config) -> Vec<runtime::topics::TopicSpec> {
             replication,
             cleanup: runtime::topics::Cleanup::Delete { retention: Some(config.topics.retention.0) },
         })
+        .chain([control])
         .collect()
 }
 
@@ -175,11 +190,24 @@ pub(crate) struct Model {
 impl Model {
     /// Loads the engine, or asks the server what it serves.
     pub(crate) fn start(config: &Config, data_dir: &Path) -> Result<Self, Failure> {
+        Self::begin(config, data_dir, None)
+    }
+
+    /// The same, with what is asked of it counted on `registry`.
+    pub(crate) fn counted(config: &Config, data_dir: &Path, registry: &Registry) -> Result<Self, Failure> {
+        Self::begin(config, data_dir, Some(registry))
+    }
+
+    fn begin(config: &Config, data_dir: &Path, registry: Option<&Registry>) -> Result<Self, Failure> {
         match config.model.kind {
             ModelKind::Engine => {
                 let (engine, name) = start_engine(config, data_dir)?;
-                let backend = Arc::new(EngineBackend::new(engine.handle(), name));
-                Ok(Self { backend, engine: Some(engine) })
+                let mut backend = EngineBackend::new(engine.handle(), name);
+                if let Some(registry) = registry {
+                    backend = backend.with_metrics(EngineMetrics::register(registry, engine.handle())?);
+                    watch_card(config, registry);
+                }
+                Ok(Self { backend: Arc::new(backend), engine: Some(engine) })
             }
             ModelKind::OpenAi => {
                 let server = &config.model.openai;
@@ -188,7 +216,7 @@ impl Model {
                         "model.kind is openai: set model.openai.url and model.openai.model",
                     ));
                 }
-                let backend = OpenAiBackend::connect(OpenAiConfig {
+                let mut backend = OpenAiBackend::connect(OpenAiConfig {
                     url: server.url.clone(),
                     model: server.model.clone(),
                     key: server.key.as_ref().map(Secret::read).transpose().map_err(Failure::usage)?,
@@ -197,11 +225,28 @@ impl Model {
                     breaker_pause: server.breaker_pause.0,
                     top_logprobs: server.top_logprobs,
                 })?;
+                if let Some(registry) = registry {
+                    backend = backend.with_metrics(RemoteMetrics::register(registry)?);
+                }
                 Ok(Self { backend: Arc::new(backend), engine: None })
             }
         }
     }
 }
+
+/// Declares what the driver tells of the engine's card. A system that runs must not stop because nobody can watch it.
+#[cfg(feature = "cuda")]
+fn watch_card(config: &Config, registry: &Registry) {
+    let DeviceChoice::Cuda(ordinal) = config.model.device.0 else { return };
+    let Ok(ordinal) = u32::try_from(ordinal) else { return };
+    if let Err(error) = inference_metrics::gpu::register(registry, ordinal) {
+        let error = Failure::from(error).chain();
+        tracing::warn!(%error, "no metrics of the card");
+    }
+}
+
+#[cfg(not(feature = "cuda"))]
+fn watch_card(_: &Config, _: &Registry) {}
 
 /// The engine over the checkpoint of `config`, and what reports call it.
 pub(crate) fn start_engine(config: &Config, data_dir: &Path) -> Result<(Engine, String), Failure> {

@@ -20,6 +20,7 @@ use crate::{
     config::Config,
     drift::{self, Drift, DriftMetrics},
     exit::Failure,
+    heartbeat::HeartbeatAges,
     prompts,
     store::{self, Database, DatabaseError, StoreMetrics, StoreWriter},
 };
@@ -30,11 +31,17 @@ pub(super) type RoleThread = (&'static str, thread::JoinHandle<()>);
 /// The stages' tables of the configuration, unread.
 pub(crate) type Tables = BTreeMap<String, toml::Table>;
 
-/// Reads the table of `S` and gives a maker of its configuration. Tables that no stage takes stay in `tables`.
-pub(crate) fn stage_config<S: Stage>(tables: &mut Tables) -> Result<MakeConfig<S::Config>, Failure> {
+/// Takes the table of `S` out of `tables`, with the files it names in place of their names.
+pub(crate) fn resolved_table<S: Stage>(tables: &mut Tables) -> Result<toml::Table, Failure> {
     let mut table = tables.remove(S::NAME).unwrap_or_default();
     prompts::resolve(&mut table).map_err(Failure::usage)?;
     calibration_set::resolve(&mut table).map_err(Failure::usage)?;
+    Ok(table)
+}
+
+/// Reads the table of `S` and gives a maker of its configuration. Tables that no stage takes stay in `tables`.
+pub(crate) fn stage_config<S: Stage>(tables: &mut Tables) -> Result<MakeConfig<S::Config>, Failure> {
+    let table = resolved_table::<S>(tables)?;
     let read = move || table.clone().try_into::<S::Config>();
     read().map_err(|error| Failure::usage(format!("[stages.{}]: {error}", S::NAME)))?;
     #[expect(clippy::expect_used, reason = "the same table was read right above")]
@@ -176,6 +183,13 @@ pub(super) fn start_store(
         }
         None => None,
     };
+    let ages = match shared.config.heartbeat.interval() {
+        Some(_) => {
+            let stages = entries().into_iter().map(|entry| entry.name);
+            Some(HeartbeatAges::register(registry, stages, Timestamp::now())?)
+        }
+        None => None,
+    };
     // Read anew whenever the store begins again: what it had seen and not stored comes again too.
     let begin_drift = |database: &Database, (set, metrics): &(CalibrationSet, DriftMetrics)| {
         let reports = store::calibrated_reports(database, &RunId::live(), set.digest(), drift::REMEMBERED)?;
@@ -184,6 +198,7 @@ pub(super) fn start_store(
     let thread = thread::Builder::new().name(STORE.to_owned()).spawn(move || {
         let exit = again_with_a_new_client(&shared, STORE, || {
             let (database, metrics, watched) = (database.clone(), metrics.clone(), watched.clone());
+            let ages = ages.clone();
             run_sink(SinkRun {
                 run: shared.run(STORE),
                 name: STORE.to_owned(),
@@ -191,7 +206,8 @@ pub(super) fn start_store(
                 open: Box::new(move || {
                     let drift = watched.as_ref().map(|watched| begin_drift(&database, watched)).transpose();
                     let drift = drift.map_err(StageError::dependency)?;
-                    Ok(StoreWriter::new(database.clone(), metrics.clone(), drift))
+                    let writer = StoreWriter::new(database.clone(), metrics.clone(), drift);
+                    Ok(writer.with_heartbeats(ages.clone()))
                 }),
             })
         });

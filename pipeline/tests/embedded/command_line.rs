@@ -19,7 +19,12 @@ fn keys(value: &Value) -> Vec<&str> {
 #[test]
 fn wrong_usage_and_wrong_configuration_end_with_64_and_name_the_fault() {
     let place = Place::new("commands");
-    let wrong: [(&[&str], &str); 8] = [
+    let wrong: [(&[&str], &str); 13] = [
+        (&["pause", "store"], "cannot be paused"),
+        (&["resume", "frobnicator"], "inference"),
+        (&["redrive", "--topic", "study.unheard.v1"], "study.acquired.v1"),
+        (&["redrive", "--reason", "bad_luck"], "object_missing"),
+        (&["tap", "--topic", "report.issued.v1", "--rate", "3"], "--wait"),
         (&["frobnicate"], "frobnicate"),
         (&["demo", "--studies", "0"], "0"),
         (&["check", "--set", "console.lisen=1"], "lisen"),
@@ -42,7 +47,17 @@ fn wrong_usage_and_wrong_configuration_end_with_64_and_name_the_fault() {
 #[test]
 fn without_a_running_system_there_is_a_plain_answer() {
     let place = Place::new("commands");
-    for arguments in [&["status"][..], &["study", "1.2.3"], &["ingest", "."]] {
+    let asking: [&[&str]; 8] = [
+        &["status"],
+        &["study", "1.2.3"],
+        &["ingest", "."],
+        &["top", "--once"],
+        &["tap", "--topic", "study.acquired.v1"],
+        &["pause", "inference"],
+        &["resume", "inference"],
+        &["redrive"],
+    ];
+    for arguments in asking {
         let output = place.cli(arguments);
         assert_eq!(output.status.code(), Some(3), "{arguments:?}");
         assert!(stderr(&output).contains("no running prescreen"), "{}", stderr(&output));
@@ -59,16 +74,16 @@ fn configuration_topics_and_tables_are_shown_before_anything_runs() {
     let topics = stdout(&place.cli(&["topics"]));
     assert_eq!(
         topics.lines().count(),
-        21,
-        "seven topics, each with an urgent lane and dead letters: {topics}"
+        22,
+        "seven topics, each with an urgent lane and dead letters, and the topic of pauses: {topics}"
     );
     for name in ["study.acquired.v1 ", "keyframes.extracted.v1.urgent ", "report.issued.v1.dlq "] {
         assert!(topics.lines().any(|line| line.starts_with(name)), "{name}: {topics}");
     }
     let created = stdout(&place.cli(&["topics", "--create"]));
-    assert_eq!(created.lines().filter(|line| line.ends_with("created")).count(), 21, "{created}");
+    assert_eq!(created.lines().filter(|line| line.ends_with("created")).count(), 22, "{created}");
     let again = stdout(&place.cli(&["topics", "--create"]));
-    assert_eq!(again.lines().filter(|line| line.ends_with("exists")).count(), 21, "{again}");
+    assert_eq!(again.lines().filter(|line| line.ends_with("exists")).count(), 22, "{again}");
 
     assert_eq!(place.cli(&["migrate", "--dry-run"]).status.code(), Some(1), "something is to be done");
     assert_eq!(place.cli(&["migrate"]).status.code(), Some(0));
@@ -125,7 +140,17 @@ fn ingest_study_and_status_have_the_shapes_that_scripts_read() {
     let study = place.cli(&["study", &good_uid, "--json"]);
     assert_eq!(study.status.code(), Some(0));
     let timeline = object(&stdout(&study));
-    assert_eq!(keys(&timeline), ["dead_letters", "events", "rejection", "report", "revisions"]);
+    assert_eq!(
+        keys(&timeline),
+        ["dead_letters", "events", "hops", "now", "rejection", "report", "revisions", "versions"]
+    );
+    assert_eq!(
+        (&timeline["now"]["state"], &timeline["now"]["waits_for"]),
+        (&"reported".into(), &Value::Null)
+    );
+    assert_eq!(timeline["versions"]["model_sha256"], timeline["report"]["model"]["digest"]);
+    assert_eq!(timeline["hops"].as_array().unwrap().len(), 5);
+    assert!(timeline["hops"][1]["after_s"].as_f64().unwrap() >= 0.0);
     assert_eq!(timeline["report"]["certainty"], "ABSTAIN");
     assert!(timeline["report"]["text"]["en"].as_str().unwrap().contains("ABSTAIN: model untrained"));
     assert!(timeline["report"]["text"]["zh"].as_str().unwrap().contains("仅供参考"));
@@ -147,8 +172,20 @@ fn ingest_study_and_status_have_the_shapes_that_scripts_read() {
         ["dead_lettered", "in_progress", "received", "rejected", "reported", "superseded", "unaccounted"];
     assert_eq!(keys(&status["studies"]), states);
     assert_eq!((&status["studies"]["reported"], &status["studies"]["rejected"]), (&1.into(), &1.into()));
-    let fields =
-        ["busy_ratio", "drain_eta_s", "errors", "in_flight", "lag_records", "oldest_age_s", "stage", "topic"];
+    let fields = [
+        "backpressured_ratio",
+        "busy_ratio",
+        "drain",
+        "drain_eta_s",
+        "errors",
+        "in_flight",
+        "lag_records",
+        "oldest_age_s",
+        "paused",
+        "rate_per_s",
+        "stage",
+        "topic",
+    ];
     for row in status["stages"].as_array().unwrap() {
         assert_eq!(keys(row), fields);
     }

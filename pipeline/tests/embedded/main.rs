@@ -10,13 +10,20 @@ mod arrivals;
 mod calibrate;
 mod command_line;
 mod demo;
+mod determinism;
+mod heartbeat;
 mod hostile;
 mod inspect;
 mod kills;
 mod masking;
+mod metrics;
 mod poison;
 mod privacy;
+mod replay;
+mod served_model;
 mod signals;
+mod traces;
+mod watch;
 
 #[path = "../harness/mod.rs"]
 mod harness;

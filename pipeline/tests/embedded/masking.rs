@@ -154,7 +154,20 @@ fn a_name_in_header_and_pixels_is_found_in_raw_objects_and_the_identity_table_al
     }
     assert_eq!(states, ["reported", "rejected", "reported"]);
     let arrivals = service.get("/api/acquisition/PHANTOM?limit=1000").1;
-    for path in ["/", "/studies", "/api/studies", "/metrics", "/acquisition", "/acquisition/PHANTOM"] {
+    for path in [
+        "/",
+        "/studies",
+        "/api/studies",
+        "/metrics",
+        "/acquisition",
+        "/pipeline",
+        "/dead-letters",
+        "/replays",
+        "/api/graph",
+        "/api/history",
+        "/api/dead-letters",
+        "/acquisition/PHANTOM",
+    ] {
         assert_clean(path, service.get(path).1.as_bytes());
     }
     assert_clean("/api/acquisition/PHANTOM", arrivals.as_bytes());

@@ -51,6 +51,12 @@ fn no_name_and_no_patient_id_leaves_the_raw_objects_and_the_identity_table() {
     for path in [
         "/",
         "/studies",
+        "/pipeline",
+        "/dead-letters",
+        "/replays",
+        "/api/graph",
+        "/api/history",
+        "/api/dead-letters",
         "/api/status",
         "/metrics",
         "/acquisition",

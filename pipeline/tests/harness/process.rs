@@ -44,7 +44,7 @@ pub(crate) struct Entry {
 }
 
 impl Place {
-    /// Fresh folders and free ports, and the untrained model, which is asked once a study. A study that is not terminal
+    /// Fresh folders and free ports, and the untrained model, which is asked once a study. No heartbeat: what tests count is theirs. A study that is not terminal
     /// counts as unaccounted at once, so that "unaccounted 0" says something.
     pub(crate) fn new(name: &str) -> Self {
         let settings = [
@@ -52,6 +52,7 @@ impl Place {
             "console.listen=\"127.0.0.1:0\"",
             "intake.quiet_time=\"30min\"",
             "truth.deadline=\"1ms\"",
+            "heartbeat.every=\"0s\"",
             "model.path=\"glm4v-untrained\"",
         ];
         let peers = format!("intake.peers=[{{ ae_title = \"{MODALITY}\", address = \"127.0.0.1\" }}]");

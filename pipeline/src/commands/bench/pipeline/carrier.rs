@@ -19,7 +19,8 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, Producer as _},
 };
 use runtime::{
-    Exit, InFlight, LogKey, Metrics, Phase, Run, RunSettings, Shutdown, Solitude, StageRun, run_stage,
+    Exit, InFlight, LogKey, Metrics, PauseSwitch, Phase, Run, RunSettings, Shutdown, Solitude, StageRun,
+    run_stage,
 };
 use stage::{
     Services,
@@ -148,6 +149,7 @@ impl<'a> Carriers<'a> {
                 metrics: Metrics::register(&Registry::new())?,
                 log_key: LogKey::new(b"bench"),
                 shutdown: carrying.shutdown.clone(),
+                pause: PauseSwitch::default(),
                 solitude: Solitude::default(),
             },
             config: Arc::new(move || RelayConfig { clock: clock.clone() }),
