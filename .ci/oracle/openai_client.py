@@ -259,7 +259,7 @@ def full_queue_and_cancelling(server):
     second = ask(client, "Go on, too", stream=True, **go_on)
     error = refused(openai.RateLimitError, 429, lambda: ask(client, "a"))
     assert error.type == "rate_limit_error", error.type
-    assert server.metric('prescreen_inference_state{of="running"}') == 1
+    assert server.metric('prescreen_inference_requests_running') == 1
     first.close()
     assert is_being_written(second), "the second one has its turn"
     second.close()
@@ -271,7 +271,7 @@ def full_queue_and_cancelling(server):
     except openai.APITimeoutError:
         pass
     until("the place is free again", lambda: answered(client), 20, 0.02)
-    generated = server.metric('prescreen_inference_since_start{of="generated_tokens"}')
+    generated = server.metric('prescreen_inference_generated_tokens_total')
     assert generated < LONG, f"{generated} tokens: one was written to its end"
     return f"{generated:.0f} tokens instead of {3 * LONG}"
 
@@ -331,7 +331,7 @@ def a_crowd_is_answered_or_sent_away(server):
                 assert outcome == told[number], f"{number} alone: {told[number]}; in the crowd: {outcome}"
         taken = CONCURRENT - outcomes.count(429)
         asked, least, most = asked + taken, min(least, taken), max(most, taken)
-        until("the engine is idle", lambda: server.metric('prescreen_inference_state{of="running"}') == 0)
+        until("the engine is idle", lambda: server.metric('prescreen_inference_requests_running') == 0)
         resident.append(server.resident_mib())
     assert sum(PLACES.values()) <= least and most < CONCURRENT, f"{least} to {most} of {CONCURRENT} were answered"
     print("RSS in MiB after each round:", *(f"{mib:.1f}" for mib in resident), file=sys.stderr)

@@ -35,9 +35,11 @@ def until(what, condition, seconds=60, every=0.2):
 class Service:
     """`prescreen run` on embedded parts below `folder`; stopped with the `with` block."""
 
-    def __init__(self, binary, folder, quiet_time="2s"):
+    def __init__(self, binary, folder, quiet_time="2s", **settings):
+        """`settings`: more options, `__` for the dot between section and key."""
         self.binary, self.data_dir, self.log = str(binary), folder / "data", folder / "log"
         self.port, self.quiet_time = free_port(), quiet_time
+        self.settings = {key.replace("__", "."): value for key, value in settings.items()}
         folder.mkdir(parents=True)
 
     def __enter__(self):
@@ -50,6 +52,7 @@ class Service:
             "log.filter": "debug",
             # Asked once a study: what is looked at here is the way, not the answer.
             "model.path": "glm4v-untrained",
+            **self.settings,
         }
         command = [self.binary, "run", "--data-dir", str(self.data_dir)]
         for key, value in settings.items():
@@ -58,7 +61,7 @@ class Service:
         try:
             entry = self.data_dir / "api.json"
             until(f"{entry} written; see {self.log}", lambda: self.alive() and entry.exists() and entry.read_text())
-            self.url = json.loads(entry.read_text())["url"]
+            self.url, self.token = (json.loads(entry.read_text())[key] for key in ("url", "token"))
         except BaseException:
             self.__exit__()
             raise
@@ -88,6 +91,12 @@ class Service:
             if error.code == 404:
                 return None
             raise
+
+    def post(self, path):
+        """Asks for a change, as whoever holds the token."""
+        request = urllib.request.Request(self.url + path, b"", {"authorization": f"Bearer {self.token}"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.read()
 
     def study(self, uid):
         """The newest revision of a study, or None."""
