@@ -153,7 +153,10 @@ def every_panel(prometheus):
 
 
 def every_rule(prometheus):
-    rules = [rule for group in prometheus.ask("rules")["groups"] for rule in group["rules"]]
+    rules = lambda: [rule for group in prometheus.ask("rules")["groups"] for rule in group["rules"]]
+    # A group is evaluated for the first time somewhere within its interval.
+    until("every rule is evaluated", lambda: all(rule["health"] != "unknown" for rule in rules()), 90, 2)
+    rules = rules()
     wrong = [f"{rule['name']}: {rule.get('lastError')}" for rule in rules if rule["health"] != "ok"]
     assert not wrong, "; ".join(wrong)
     records = {rule["name"] for rule in rules if rule["type"] == "recording"}
